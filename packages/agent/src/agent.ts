@@ -1,0 +1,227 @@
+/**
+ * The library entry: an agent composed in code. Effect users take the layer; everybody else `Agent.make`, which speaks promises.
+ * Nothing is opened before it is needed, and `plan` never touches the journal.
+ */
+import { randomUUID } from "node:crypto"
+import {
+  type Composed,
+  type Envelope,
+  Journal,
+  type JournalError,
+  type Limits,
+  limitsOf,
+  LogFiles,
+  NO_COMPRESSION,
+  type Source,
+} from "@cordwood/core"
+import { nodeLogFiles, sqliteJournal } from "@cordwood/fs-adapter"
+import { gzip } from "@cordwood/plugin-gzip"
+import { Cause, Context, Effect, Exit, Layer, PubSub, Scope } from "effect"
+import * as z from "zod"
+import { AgentError } from "./agent-error.ts"
+import { type AgentOptions, Settings } from "./agent-options.ts"
+import { planNow, scan } from "./pass/pass.ts"
+import type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
+import { setUpPlugins, tellObservers } from "./plugin/host.ts"
+import { makeRecorder, type Recorder } from "./record/recorder.ts"
+import { keepPassing, passOverAll } from "./schedule/scheduler.ts"
+
+export type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
+
+export interface AgentShape {
+  /** One pass over every log, upkeep included. A log that fails is in the report; only what stops the agent is an error. */
+  readonly once: Effect.Effect<PassReport, AgentError>
+  /** What `once` would do. Reads directories only. */
+  readonly plan: Effect.Effect<PlanReport, AgentError>
+  /** Passes until it is interrupted; then it finishes the steps in hand and ends. */
+  readonly run: Effect.Effect<never, AgentError>
+  /** Every event from now on, after it was stored. A subscriber that lags behind misses the oldest ones, and sees so by `position`. */
+  readonly subscribe: Effect.Effect<PubSub.Subscription<Envelope>, AgentError, Scope.Scope>
+}
+
+/** What may be put in the place of the real disk, journal and identifiers: by tests and simulations. */
+export interface AgentPorts {
+  readonly files: Layer.Layer<LogFiles>
+  readonly journal: (settings: Settings["journal"]) => Layer.Layer<Journal, JournalError>
+  readonly newId: () => string
+}
+const realPorts: AgentPorts = {
+  files: nodeLogFiles,
+  journal: ({ keep, maxSize, path }) => sqliteJournal({ path, keepMs: keep, maxBytes: maxSize }),
+  newId: randomUUID,
+}
+
+/** What promise users get. Each call opens what it needs and has closed it when its promise settles. */
+export interface PromiseAgent {
+  readonly once: (options?: Pick<CallOptions, "onEvent">) => Promise<PassReport>
+  readonly plan: () => Promise<PlanReport>
+  /** Resolves once `signal` is aborted and the steps in hand are done. Without a signal it never does. */
+  readonly run: (options?: CallOptions) => Promise<void>
+}
+export interface CallOptions {
+  readonly signal?: AbortSignal
+  /** Called with every event after it was stored. What it throws is ignored. */
+  readonly onEvent?: (event: Envelope) => void
+}
+
+export class Agent extends Context.Service<Agent, AgentShape>()("@cordwood/agent/Agent") {
+  static layer(options: AgentOptions, ports: AgentPorts = realPorts): Layer.Layer<Agent, AgentError> {
+    return Layer.effect(Agent, makeAgent(options, ports))
+  }
+  static make(options: AgentOptions): PromiseAgent {
+    return promises(makeAgent(options, realPorts))
+  }
+}
+
+interface Prepared {
+  readonly sources: ReadonlyArray<Source>
+  readonly plugins: Composed
+  readonly limits: Limits
+}
+
+const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<AgentShape, AgentError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { sources, plugins = [], ...rest } = options
+    const settings = yield* readSettings(rest)
+    const scope = yield* Effect.scope
+    const files = Context.get(yield* Layer.build(ports.files), LogFiles)
+    const prepare = Effect.gen(function* () {
+      const composed = yield* setUpPlugins(withGzip(plugins)).pipe(
+        Effect.mapError(({ hint, message }) => new AgentError({ reason: "Plugin", message, hint })),
+      )
+      const limits = limitsOf(settings.policy, composed.codecs)
+      if (limits === undefined) return yield* unknownCodec(settings.policy.compression, composed)
+      const opened = yield* Effect.forEach(sources, (source) => source.open).pipe(
+        Effect.mapError(({ hint, message }) => new AgentError({ reason: "Config", message, hint })),
+      )
+      return { sources: opened, plugins: composed, limits } satisfies Prepared
+    })
+    const prepared = yield* Effect.cached(Scope.provide(prepare, scope))
+    const openJournal = Effect.map(Layer.build(Layer.fresh(ports.journal(settings.journal))), (context) =>
+      Context.get(context, Journal),
+    )
+    const record = Effect.gen(function* () {
+      const { plugins: composed } = yield* prepared
+      const recorder = yield* makeRecorder({ open: openJournal, path: settings.journal.path, newId: ports.newId }).pipe(
+        Effect.mapError(({ hint, message }) => new AgentError({ reason: "Journal", message, hint })),
+      )
+      yield* tellObservers(composed.observers, recorder.subscribe)
+      return recorder
+    })
+    const recorder = yield* Effect.cached(Scope.provide(record, scope))
+
+    const passing = <A>(
+      use: (ready: Prepared, recorder: Recorder, stopping: { value: boolean }) => Effect.Effect<A>,
+    ): Effect.Effect<A, AgentError> =>
+      Effect.gen(function* () {
+        const ready = yield* prepared
+        const run = use(ready, yield* recorder, { value: false })
+        return yield* ready.plugins.tracer === null ? run : Effect.withTracer(run, ready.plugins.tracer)
+      })
+    const schedule = (ready: Prepared) => ({
+      sources: ready.sources,
+      intervalMs: settings.interval,
+      workers: settings.workers,
+    })
+    return {
+      once: passing((ready, recorder, stopping) =>
+        passOverAll({ ...ready, files, recorder, newId: ports.newId, stopping: () => stopping.value }, schedule(ready)),
+      ),
+      run: passing((ready, recorder, stopping) =>
+        keepPassing(
+          { ...ready, files, recorder, newId: ports.newId, stopping: () => stopping.value },
+          schedule(ready),
+          () => {
+            stopping.value = true
+          },
+        ),
+      ),
+      plan: Effect.flatMap(prepared, (ready) => Effect.provideService(planAll(ready), LogFiles, files)),
+      subscribe: Effect.flatMap(recorder, ({ subscribe }) => subscribe),
+    }
+  })
+
+const readSettings = (input: Omit<AgentOptions, "sources" | "plugins">): Effect.Effect<Settings, AgentError> => {
+  const parsed = Settings.safeParse(input)
+  if (parsed.success) return Effect.succeed(parsed.data)
+  const message = `the agent's options are wrong: ${z.prettifyError(parsed.error)}`
+  return Effect.fail(new AgentError({ reason: "Config", message, hint: "mend the options; nothing has been touched" }))
+}
+
+/** gzip is there without being asked for, unless it was configured. */
+const withGzip = (plugins: NonNullable<AgentOptions["plugins"]>): NonNullable<AgentOptions["plugins"]> =>
+  plugins.some(({ plugin }) => plugin.name === gzip.name) ? plugins : [gzip(), ...plugins]
+
+const unknownCodec = (compression: string, { codecs }: Composed): AgentError =>
+  new AgentError({
+    reason: "Config",
+    message: `policy.compression: there is no codec ${JSON.stringify(compression)}`,
+    hint: `write one of ${[...codecs.map(({ id }) => id), NO_COMPRESSION].join(", ")}, or add the plugin that brings it`,
+  })
+
+const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanReport, never, LogFiles> =>
+  Effect.gen(function* () {
+    const files = yield* LogFiles
+    const logs = new Map<string, PlannedLog>()
+    const problems: Array<Problem> = []
+    for (const source of sources) {
+      const listed = yield* Effect.result(source.list)
+      const failed = listed._tag === "Failure" ? [listed.failure] : listed.success.problems
+      for (const { hint, message, reason, target } of failed) {
+        problems.push({ path: target, step: "source", reason, message, hint })
+      }
+      if (listed._tag === "Failure") continue
+      for (const log of listed.success.logs) {
+        if (logs.has(log.path)) continue
+        const scanned = yield* Effect.result(scan({ files, plugins }, log))
+        if (scanned._tag === "Failure") {
+          const { hint, message, reason } = scanned.failure
+          problems.push({ path: log.path, step: "scan", reason, message, hint })
+          continue
+        }
+        const { active, segments } = scanned.success
+        logs.set(log.path, {
+          log,
+          activeBytes: active?.bytes ?? null,
+          files: segments.length + (active === null ? 0 : 1),
+          totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
+          steps: yield* planNow(limits, scanned.success),
+        })
+      }
+    }
+    return { logs: [...logs.values()], problems }
+  })
+
+const promises = (agent: Effect.Effect<AgentShape, AgentError, Scope.Scope>): PromiseAgent => {
+  const call = async <A>(
+    use: (agent: AgentShape) => Effect.Effect<A, AgentError>,
+    { onEvent, signal }: CallOptions = {},
+  ): Promise<Exit.Exit<A, AgentError>> => {
+    const effect = Effect.scoped(
+      Effect.gen(function* () {
+        const made = yield* agent
+        if (onEvent === undefined) return yield* use(made)
+        const events = yield* made.subscribe
+        const tell = (event: Envelope): Effect.Effect<void> => Effect.ignore(Effect.try(() => onEvent(event)))
+        yield* Effect.forkScoped(Effect.forever(Effect.flatMap(PubSub.take(events), tell)))
+        const result = yield* use(made)
+        for (let left = yield* PubSub.remaining(events); left > 0; left -= 1) yield* tell(yield* PubSub.take(events))
+        return result
+      }),
+    )
+    return Effect.runPromiseExit(effect, signal === undefined ? undefined : { signal })
+  }
+  const valueOf = <A>(exit: Exit.Exit<A, AgentError>): A => {
+    if (Exit.isSuccess(exit)) return exit.value
+    throw Cause.squash(exit.cause)
+  }
+  return {
+    once: async (options) => valueOf(await call(({ once }) => once, options)),
+    plan: async () => valueOf(await call(({ plan }) => plan)),
+    run: async (options) => {
+      const exit = await call(({ run }) => run, options)
+      if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return
+      valueOf(exit)
+    },
+  }
+}

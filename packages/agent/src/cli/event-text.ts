@@ -1,0 +1,77 @@
+/** Events as people read them: a line each. Pure. */
+import { type Decoded, type Envelope, formatBytes, formatDuration, isCoreType, type CoreEnvelope, type Log, nameOf } from "@cordwood/core"
+import { type Colors, safe } from "./terminal.ts"
+
+/** A log as people know it: its container if it has one, else its path. */
+export const labelOf = ({ container, namespace, path, pod }: Log): string =>
+  pod === undefined ? path : [namespace, pod, container].filter((part) => part !== undefined).join("/")
+
+const paint = (colors: Colors, type: string, text: string): string => {
+  switch (type) {
+    case "Rotated":
+      return colors.green(text)
+    case "Compressed":
+      return colors.cyan(text)
+    case "Removed":
+      return colors.magenta(text)
+    case "Deferred":
+      return colors.yellow(text)
+    case "Failed":
+      return colors.red(text)
+    default:
+      return colors.dim(text)
+  }
+}
+
+/** What an event says beside its type and log. */
+export const eventDetail = (event: Envelope): string => (isCoreType(event.type) ? coreDetail(event as CoreEnvelope) : JSON.stringify(event.data))
+
+const coreDetail = (event: CoreEnvelope): string => {
+  switch (event.type) {
+    case "Scanned": {
+      const { activeBytes, segments, totalBytes } = event.data
+      return `${formatBytes(activeBytes)} active, ${segments} ${segments === 1 ? "segment" : "segments"}, ${formatBytes(totalBytes)} in all`
+    }
+    case "Cleaned":
+      return `${nameOf(event.data.path)}, ${formatBytes(event.data.bytes)} (${event.data.reason})`
+    case "Removed":
+      return `${nameOf(event.data.path)}, ${formatBytes(event.data.bytes)} (${event.data.reason})`
+    case "Compressed": {
+      const { bytesIn, bytesOut, durationMs, to } = event.data
+      const ratio = bytesOut > 0 ? ` (${(bytesIn / bytesOut).toFixed(1)}x in ${formatDuration(durationMs)})` : ""
+      return `${nameOf(to)}, ${formatBytes(bytesIn)} to ${formatBytes(bytesOut)}${ratio}`
+    }
+    case "Rotated": {
+      const { bytes, reopened, to } = event.data
+      return `${nameOf(to)}, ${formatBytes(bytes)}${reopened ? "" : " (its writer reopens by itself)"}`
+    }
+    case "Deferred": {
+      const { by, path, retryAfterMs, step, why } = event.data
+      return `${step} ${nameOf(path)}: ${by}: ${why}; again in ${formatDuration(retryAfterMs)}`
+    }
+    case "Failed": {
+      const { hint, message, step } = event.data
+      return `${step}: ${message}; ${hint}`
+    }
+  }
+}
+
+/** The longest core type, so that what follows stands in a column. */
+const TYPE_WIDTH = "Compressed".length
+
+/** `2026-09-09T04:33:10.123Z  Rotated     shop/web-0/nginx  0.log.20260909-043310, 10.0 MiB`. */
+export const eventLine = (event: Envelope, colors: Colors): string => {
+  const { log, time, type } = event
+  return `${colors.dim(time)}  ${paint(colors, type, safe(type).padEnd(TYPE_WIDTH))}  ${safe(labelOf(log))}  ${safe(eventDetail(event))}`
+}
+
+/** An event that this program doesn't know, as it was stored. */
+export const unknownLine = ({ raw, type }: Extract<Decoded, { readonly _tag: "Unknown" }>, colors: Colors): string => {
+  const { data, log, time } = (typeof raw === "object" && raw !== null ? raw : {}) as Partial<Envelope>
+  const about = log === undefined ? "?" : labelOf(log)
+  return `${colors.dim(safe(String(time ?? "?")))}  ${colors.dim(safe(type).padEnd(TYPE_WIDTH))}  ${safe(about)}  ${safe(JSON.stringify(data ?? raw))}`
+}
+
+/** The envelope with its keys in the order in which they are documented. */
+export const eventJson = ({ data, id, log, metadata, position, time, type, version }: Envelope): Envelope =>
+  ({ id, position, time, type, version, log, data, metadata }) as Envelope

@@ -1,0 +1,102 @@
+/** `events`: what the journal holds, and, with `--follow`, what is added to it. Reads the journal beside a running daemon; writes nothing. */
+import { type Decoded, type Envelope, Log } from "@cordwood/core"
+import { sqliteJournalReader, type JournalReader } from "@cordwood/fs-adapter"
+import { Effect } from "effect"
+import { existsSync } from "node:fs"
+import { loadConfig } from "../config/load.ts"
+import { eventJson, eventLine, unknownLine } from "./event-text.ts"
+import { logFilter } from "./log-filter.ts"
+import { untilSignal } from "./signals.ts"
+import { colorsFor, print, printJson, safe, say } from "./terminal.ts"
+
+export interface EventsInput {
+  readonly config: string
+  readonly json: boolean
+  readonly follow: boolean
+  /** ISO 8601 UTC. */
+  readonly since: string | null
+  readonly log: string | null
+}
+
+/** How many events are read at a time: bounds memory, whatever the journal holds. */
+const PAGE = 500
+/** How soon a new event is printed. */
+const FOLLOW_EVERY_MS = 250
+
+export const events = (input: EventsInput) =>
+  Effect.gen(function* () {
+    const { settings } = yield* loadConfig(input.config)
+    const { path } = settings.journal
+    const reader = sqliteJournalReader({ path })
+    const show = printer(input)
+    if (input.follow) return yield* untilSignal(follow(reader, path, input.since, show))
+    if (!existsSync(path)) return say(noJournal(path))
+    yield* catchUp(reader, 0, input.since, show)
+  })
+
+export const noJournal = (path: string): string => `cordwood: there is no journal at ${safe(path)} yet; cordwood run begins it`
+
+/** Shows everything after a position; succeeds with the last one there was. */
+const catchUp = (reader: JournalReader, after: number, since: string | null, show: (decoded: Decoded) => void) =>
+  Effect.gen(function* () {
+    let last = after
+    for (;;) {
+      const page = yield* reader.read({ after: last, limit: PAGE, ...(since === null ? {} : { since }) })
+      for (const decoded of page) {
+        show(decoded)
+        last = Math.max(last, positionOf(decoded))
+      }
+      if (page.length < PAGE) return last
+    }
+  })
+
+const positionOf = (decoded: Decoded): number => {
+  if (decoded._tag === "Known") return decoded.event.position
+  const position = decoded._tag === "Unknown" ? (decoded.raw as { readonly position?: unknown }).position : undefined
+  return typeof position === "number" ? position : 0
+}
+
+/** Never ends. A journal that is away, or is replaced, is waited for; positions go on rising over that. */
+const follow = (reader: JournalReader, path: string, since: string | null, show: (decoded: Decoded) => void) =>
+  Effect.gen(function* () {
+    let last = 0
+    let said = ""
+    const complain = (line: string): void => {
+      if (line !== said && line !== "") say(line)
+      said = line
+    }
+    for (;;) {
+      if (existsSync(path)) {
+        last = yield* catchUp(reader, last, since, show).pipe(
+          Effect.tap(() => Effect.sync(() => complain(""))),
+          Effect.catch((error) =>
+            Effect.sync(() => {
+              complain(`cordwood: ${safe(error.message)}; ${safe(error.hint)}`)
+              return last
+            }),
+          ),
+        )
+      } else complain(`${noJournal(path)}; waiting for it`)
+      yield* Effect.sleep(FOLLOW_EVERY_MS)
+    }
+  })
+
+/** Prints the events that were asked for. */
+const printer = ({ json, log }: EventsInput): ((decoded: Decoded) => void) => {
+  const wanted = logFilter(log)
+  const colors = colorsFor(process.stdout)
+  return (decoded) => {
+    switch (decoded._tag) {
+      case "Known":
+        if (!wanted(decoded.event.log)) return
+        return json ? printJson(eventJson(decoded.event)) : print(eventLine(decoded.event, colors))
+      case "Unknown": {
+        const about = Log.safeParse((decoded.raw as Partial<Envelope> | null)?.log)
+        if (log !== null && !(about.success && wanted(about.data))) return
+        return json ? printJson(decoded.raw) : print(unknownLine(decoded, colors))
+      }
+      case "Invalid":
+        return say(`cordwood: an event in the journal can't be read: ${safe(decoded.problem)}`)
+    }
+  }
+}

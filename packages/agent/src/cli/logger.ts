@@ -1,0 +1,36 @@
+/** The program's own log: a readable line on standard error for each message. Events of the journal are not made here. */
+import { Cause, Logger, References } from "effect"
+import { type Colors, colorsFor, safe, say } from "./terminal.ts"
+
+const LEVEL: Readonly<Record<string, { readonly name: string; readonly paint: (colors: Colors, text: string) => string }>> = {
+  Fatal: { name: "fatal", paint: (colors, text) => colors.red(text) },
+  Error: { name: "error", paint: (colors, text) => colors.red(text) },
+  Warn: { name: "warn ", paint: (colors, text) => colors.yellow(text) },
+  Info: { name: "info ", paint: (colors, text) => colors.green(text) },
+  Debug: { name: "debug", paint: (colors, text) => colors.dim(text) },
+  Trace: { name: "trace", paint: (colors, text) => colors.dim(text) },
+}
+
+const wordOf = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)))
+/** A value of `key=value`, in quotes if it would run into its neighbours. */
+const valueOf = (value: unknown): string => {
+  const text = wordOf(value)
+  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)
+}
+
+/** `2026-09-09T04:33:10.123Z info  message key=value`. */
+export const stderrLogger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
+  const colors = colorsFor(process.stderr)
+  const level = LEVEL[logLevel] ?? { name: String(logLevel).toLowerCase(), paint: (_: Colors, text: string) => text }
+  const words = (Array.isArray(message) ? message : [message]).map(wordOf)
+  for (const [key, value] of Object.entries(fiber.getRef(References.CurrentLogAnnotations))) {
+    words.push(`${colors.dim(`${key}=`)}${valueOf(value)}`)
+  }
+  const causes = cause.reasons.length === 0 ? [] : Cause.prettyErrors(cause).map((error) => `: ${error.message}`)
+  say(`${colors.dim(date.toISOString())} ${level.paint(colors, level.name)} ${words.map(safeButColors).join(" ")}${causes.map(safe).join("")}`)
+})
+
+/** Colours are put in above, around keys alone; a message is safe before that. */
+const safeButColors = (word: string): string => (word.startsWith("\u001B[") ? word : safe(word))
+
+export const layerStderrLogger = Logger.layer([stderrLogger])

@@ -1,0 +1,45 @@
+/** `once`: one pass over every log. */
+import { Effect } from "effect"
+import type { PassReport, Problem } from "../pass/report.ts"
+import { agentOf } from "./agent-of.ts"
+import { sayProblem, SomeFailed } from "./failure.ts"
+import { print, printJson, say } from "./terminal.ts"
+
+export const once = ({ config: file, json }: { readonly config: string; readonly json: boolean }) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { agent, config } = yield* agentOf(file)
+      const report = yield* agent.once
+      if (json) printJson(report)
+      else print(summary(report))
+      if (report.logs === 0 && report.problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
+      sayProblems(report.problems)
+      if (report.problems.length > 0) return yield* Effect.fail(new SomeFailed())
+    }),
+  )
+
+/** `3 logs: 1 rotated, 2 compressed, 1 removed`. */
+const summary = ({ deferred, logs, problems, steps }: PassReport): string => {
+  const counts: ReadonlyArray<readonly [number, string]> = [
+    [steps.rotated, "rotated"],
+    [steps.compressed, "compressed"],
+    [steps.removed, "removed"],
+    [steps.cleaned, "cleaned"],
+    [deferred, "deferred"],
+    [problems.length, "failed"],
+  ]
+  const done = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`)
+  return `${logs} ${logs === 1 ? "log" : "logs"}: ${done.length === 0 ? "nothing to do" : done.join(", ")}`
+}
+
+/** Each failure with what to do about it. */
+export const sayProblems = (problems: ReadonlyArray<Problem>): void => {
+  for (const { hint, message, path, step } of problems) {
+    sayProblem(message.includes(path) ? `${step}: ${message}` : `${step} ${path}: ${message}`, hint)
+  }
+}
+
+/** An empty list is easily taken for a healthy one. */
+export const sayNoLogs = (sources: ReadonlyArray<string>): void => {
+  say(`cordwood: no logs were found by ${sources.join(", ")}`)
+}

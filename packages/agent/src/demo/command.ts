@@ -1,0 +1,2 @@
+import { Effect } from "effect"
+export const demo = (_: { forMs: number|null, keep: boolean, json: boolean }) => Effect.void

@@ -1,0 +1,1 @@
+export const writer = (_: ReadonlyArray<string>): Promise<void> => Promise.resolve()

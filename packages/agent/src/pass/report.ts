@@ -1,0 +1,30 @@
+/** What passes and plans come to, for people and programs. Data only. */
+import type { Log, Step } from "@cordwood/core"
+
+/** Something that failed, and what the operator can do about it. `path` is a log, one of its files, or a source's socket. */
+export interface Problem {
+  readonly path: string
+  readonly step: string
+  readonly reason: string
+  readonly message: string
+  readonly hint: string
+}
+/** What a pass over every log came to. */
+export interface PassReport {
+  readonly logs: number
+  readonly steps: Readonly<Record<"rotated" | "compressed" | "removed" | "cleaned", number>>
+  readonly deferred: number
+  readonly problems: ReadonlyArray<Problem>
+}
+/** What a pass would do now about one log. Sizes are bytes; `activeBytes` is null where the active file is missing. */
+export interface PlannedLog {
+  readonly log: Log
+  readonly activeBytes: number | null
+  readonly files: number
+  readonly totalBytes: number
+  readonly steps: ReadonlyArray<Step>
+}
+export interface PlanReport {
+  readonly logs: ReadonlyArray<PlannedLog>
+  readonly problems: ReadonlyArray<Problem>
+}

@@ -1,0 +1,169 @@
+/**
+ * Where facts become events: gives each its identity, time and cause, has the journal store it, and only then publishes it. Keeps what the
+ * events of each log add up to. Never fails and never makes rotation wait for a journal that is out of order: events then wait in a
+ * bounded buffer.
+ */
+import {
+  type Envelope,
+  evolve,
+  type Fact,
+  initialState,
+  type JournalError,
+  type JournalShape,
+  type Log,
+  type LogState,
+  type Replaced,
+  type Unstored,
+} from "@cordwood/core"
+import { Clock, Effect, Option, PubSub, Scope, Semaphore } from "effect"
+import { monotonicMs } from "../clock.ts"
+
+/** Events that wait for the journal. When there are more, the oldest are given up and counted: a day of rotations every ten seconds. */
+const MAX_WAITING = 10_000
+/** Events stored in one transaction. */
+const BATCH = 100
+/** Events a slow observer may lag behind. */
+const PUBLISHED = 1_024
+/** How soon a journal that failed is tried again. */
+const RETRY_MS = 1_000
+
+export interface Cause {
+  /** The pass. */
+  readonly correlationId: string
+  /** The event that led to this one. */
+  readonly causationId: string | null
+}
+
+export interface Recorder {
+  /** What the events of a log add up to; the initial state if there are none. */
+  readonly state: (path: string) => LogState
+  /** Drops the state of a log that is gone. */
+  readonly forget: (path: string) => void
+  /** Records a fact and returns its event's id. Stored and published when this returns, or waiting for the journal. */
+  readonly record: (log: Log, fact: Fact, cause: Cause) => Effect.Effect<string>
+  /** Offers the journal what waits, if it isn't too soon. */
+  readonly flush: Effect.Effect<void>
+  readonly subscribe: Effect.Effect<PubSub.Subscription<Envelope>, never, Scope.Scope>
+}
+
+export interface RecorderOptions {
+  /** Opens the journal; tried again later if it fails, unless another agent holds it. */
+  readonly open: Effect.Effect<JournalShape, JournalError, Scope.Scope>
+  /** For messages and events about the journal itself. */
+  readonly path: string
+  /** A fresh UUID. From outside, so that a simulation can be replayed. */
+  readonly newId: () => string
+}
+
+/** Fails only if another agent holds the journal. */
+export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, JournalError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const published = yield* PubSub.sliding<Envelope>(PUBLISHED)
+    const lock = yield* Semaphore.make(1)
+    const states = new Map<string, LogState>()
+    const waiting: Array<Unstored> = []
+    let journal: JournalShape | null = null
+    let lost = 0
+    let outage: { readonly retryAtMs: number } | null = null
+
+    const apply = (event: Envelope): void => {
+      states.set(event.log.path, evolve(states.get(event.log.path) ?? initialState, event))
+    }
+
+    const enqueue = Effect.fnUntraced(function* (log: Log, fact: Fact, cause: Cause) {
+      const nowMs = yield* Clock.currentTimeMillis
+      const span = yield* Effect.option(Effect.currentParentSpan)
+      const event: Unstored = {
+        ...fact,
+        id: options.newId(),
+        time: new Date(nowMs).toISOString(),
+        version: 1,
+        log,
+        metadata: {
+          ...cause,
+          traceId: Option.match(span, { onNone: () => null, onSome: ({ traceId }) => traceId }),
+          spanId: Option.match(span, { onNone: () => null, onSome: ({ spanId }) => spanId }),
+        },
+      }
+      // A position is the journal's to give; the fold has no use for it.
+      apply({ ...event, position: 0 })
+      waiting.push(event)
+      if (waiting.length > MAX_WAITING) {
+        waiting.shift()
+        lost += 1
+      }
+      return event.id
+    })
+
+    const aboutJournal = (reason: string, message: string, hint: string): Effect.Effect<string> =>
+      enqueue(
+        { path: options.path },
+        { type: "Failed", data: { step: "journal", path: options.path, reason, message, hint } },
+        { correlationId: options.newId(), causationId: null },
+      )
+
+    const started = (opened: JournalShape): Effect.Effect<void, JournalError> =>
+      Effect.map(opened.replay, (stored) => {
+        journal = opened
+        for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
+      })
+
+    const replaced = (what: Replaced): Effect.Effect<string> => {
+      // The new journal knows nothing: every log says again what it has, on its next pass.
+      states.clear()
+      return aboutJournal(
+        what.reason,
+        `${what.detail}; a new journal was begun${what.keptAs === null ? "" : `, the old one is kept as ${what.keptAs}`}`,
+        "what is on disk is recorded anew; look into the old file for earlier events, then delete it",
+      )
+    }
+
+    const failed = (error: JournalError): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        const first = outage === null
+        outage = { retryAtMs: (yield* monotonicMs) + RETRY_MS }
+        if (!first) return
+        yield* Effect.logError(`${error.message}; rotation goes on, events wait`).pipe(Effect.annotateLogs({ hint: error.hint }))
+        yield* aboutJournal(error.reason, error.message, error.hint)
+      })
+
+    const store: Effect.Effect<void> = Effect.gen(function* () {
+      if (outage !== null && (yield* monotonicMs) < outage.retryAtMs) return
+      if (journal === null) {
+        yield* Effect.tap(Scope.provide(options.open, scope), started)
+      }
+      while (journal !== null && waiting.length > 0) {
+        const batch = waiting.slice(0, BATCH)
+        const appended = yield* journal.append(batch)
+        waiting.splice(0, batch.length)
+        for (const event of appended.events) yield* PubSub.publish(published, event)
+        if (appended.replaced !== null) yield* replaced(appended.replaced)
+        if (outage !== null) yield* Effect.logInfo(`the journal ${options.path} can be written again`)
+        outage = null
+        if (lost > 0) {
+          yield* aboutJournal(
+            "EventsLost",
+            `${lost} events were given up while the journal could not be written`,
+            "rotation was not affected; make room for the journal",
+          )
+          lost = 0
+        }
+      }
+    }).pipe(Effect.catch(failed))
+    // Uninterruptible: an event that was stored is published, whatever else is being stopped.
+    const flush = store.pipe(lock.withPermits(1), Effect.uninterruptible)
+
+    yield* Effect.tap(options.open, started).pipe(
+      Effect.catch((error) => (error.reason === "Locked" ? Effect.fail(error) : failed(error))),
+    )
+    yield* Effect.addFinalizer(() => Effect.andThen(flush, PubSub.shutdown(published)))
+
+    return {
+      state: (path) => states.get(path) ?? initialState,
+      forget: (path) => void states.delete(path),
+      record: (log, fact, cause) => Effect.tap(enqueue(log, fact, cause), () => flush),
+      flush,
+      subscribe: PubSub.subscribe(published),
+    }
+  })

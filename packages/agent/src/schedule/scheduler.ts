@@ -1,0 +1,261 @@
+/**
+ * When passes happen. Each source is listed and its logs are looked at every interval; logs that fill up quickly are looked at in between.
+ * Rotation and upkeep have lanes of their own, so that a log that is slow to compress, or a runtime that is slow to answer, holds up no other.
+ */
+import { type Glance, type Log, type Source, SourceError } from "@cordwood/core"
+import { Cause, Effect, Exit, FiberSet, Scope, Semaphore } from "effect"
+import { monotonicMs } from "../clock.ts"
+import { newTally, pass, type PassPorts, type Tally, type Upkeep, watch, type Watched } from "../pass/pass.ts"
+import type { PassReport } from "../pass/report.ts"
+import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.ts"
+
+/** Rotations under way at a time. Each waits on a rename, a sync and the runtime, hardly on the CPU. */
+const ROTATIONS = 64
+/** Sources that fail are asked again after this long, doubled every time … */
+const FIRST_RETRY_MS = 1_000
+/** … up to this. */
+const LAST_RETRY_MS = 30_000
+/** Steps in hand get this long when the agent stops; Kubernetes gives 30 s before it kills. */
+const STOP_LIMIT_MS = 20_000
+/** Passes over one log in a row, when upkeep or a rotation has left something to do at once. */
+const MAX_IN_A_ROW = 3
+/** Logs looked at before others get the processor. */
+const CHUNK = 256
+
+export interface SchedulerOptions {
+  readonly sources: ReadonlyArray<Source>
+  readonly intervalMs: number
+  readonly workers: number
+}
+
+interface Entry extends Watched {
+  readonly pace: Pace
+  /** The rotation half of a pass is under way. */
+  rotating: boolean
+  /** The upkeep half of a pass is under way; `again`: another pass wanted to begin one meanwhile. */
+  tending: boolean
+  again: boolean
+  /** When its directory last changed as of a scan that left nothing to do; -1: scan it next time. */
+  settledMs: number
+}
+
+/** A source's logs by path, and whether it answered last time. */
+interface Watch {
+  readonly source: Source
+  readonly entries: Map<string, Entry>
+  answers: boolean
+}
+
+/** One pass over every log of every source, one log not waiting for another. */
+export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect.Effect<PassReport> =>
+  Effect.gen(function* () {
+    const tally = newTally()
+    const logs = new Map<string, Watched>()
+    for (const source of options.sources) {
+      const listed = yield* Effect.exit(source.list)
+      const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(source, listed.cause)]
+      for (const problem of problems) yield* reportSource(ports, tally, problem)
+      if (!Exit.isSuccess(listed)) continue
+      for (const log of listed.value.logs) if (!logs.has(log.path)) logs.set(log.path, watch(log, source))
+    }
+    const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), { concurrency: ROTATIONS })
+    yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: options.workers, discard: true })
+    yield* ports.recorder.flush
+    const { cleaned, compressed, deferred, problems, removed, rotated } = tally
+    return { logs: logs.size, steps: { rotated, compressed, removed, cleaned }, deferred, problems }
+  })
+
+const sourceError = (source: Source, cause: Cause.Cause<SourceError>): SourceError => {
+  const error = Cause.squash(cause)
+  if (error instanceof SourceError) return error
+  return new SourceError({
+    source: source.name,
+    op: "list",
+    target: source.name,
+    reason: "Other",
+    detail: error instanceof Error ? error.message : String(error),
+    hint: "this is a bug of the source; its logs are left alone",
+  })
+}
+
+const reportSource = (ports: PassPorts, tally: Tally, error: SourceError): Effect.Effect<void> => {
+  const { hint, message, reason, target } = error
+  tally.problems.push({ path: target, step: "source", reason, message, hint })
+  return Effect.asVoid(
+    ports.recorder.record(
+      { path: target },
+      { type: "Failed", data: { step: "source", path: target, reason, message, hint } },
+      { correlationId: ports.newId(), causationId: null },
+    ),
+  )
+}
+
+/** Passes for ever. When it is interrupted, steps in hand are finished, within a limit; `stop` is told first. */
+export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: () => void): Effect.Effect<never> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const passes = yield* FiberSet.make<void, never>()
+      const rotationLane = yield* Semaphore.make(ROTATIONS)
+      const upkeepLane = yield* Semaphore.make(options.workers)
+      const watches = options.sources.map((source): Watch => ({ source, entries: new Map(), answers: true }))
+      const { maxSize } = ports.limits
+      const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
+      const count = (): number => watches.reduce((sum, { entries }) => sum + entries.size, 0)
+
+      /** The rotation half of a pass; the upkeep it returns is planned but not begun. */
+      const rotate = (entry: Entry): Effect.Effect<Upkeep> =>
+        Effect.gen(function* () {
+          const tally = newTally()
+          const upkeep = yield* rotationLane.withPermit(pass(ports, entry, tally))
+          const nowMs = yield* monotonicMs
+          ports.files.glance(entry.log.path, glance)
+          entry.settledMs = upkeep.settled ? glance.directoryChangedMs : -1
+          observe(entry.pace, glance.bytes, nowMs, maxSize, longestLookMs(count()))
+          // A log that can't be rotated now is left for the next interval, however fast it grows.
+          if (tally.problems.length > 0) entry.pace.nextLookMs = nowMs + options.intervalMs
+          return upkeep
+        }).pipe(
+          Effect.ensuring(
+            Effect.sync(() => {
+              entry.rotating = false
+            }),
+          ),
+        )
+
+      const wholePass = (entry: Entry): Effect.Effect<void> =>
+        Effect.gen(function* () {
+          for (let row = 0; row < MAX_IN_A_ROW; row += 1) {
+            const upkeep = yield* rotate(entry)
+            if (upkeep.steps.length === 0) return
+            if (entry.tending) {
+              entry.again = true
+              return
+            }
+            entry.tending = true
+            entry.again = false
+            const tended = Effect.sync(() => {
+              entry.tending = false
+            })
+            yield* upkeepLane.withPermit(upkeep.run).pipe(Effect.ensuring(tended))
+            if (!entry.again || entry.rotating || ports.stopping() || row + 1 === MAX_IN_A_ROW) return
+            entry.rotating = true
+          }
+        })
+
+      const begin = (entry: Entry): Effect.Effect<void> => {
+        if (entry.rotating || ports.stopping()) return Effect.void
+        entry.rotating = true
+        return Effect.asVoid(FiberSet.run(passes, wholePass(entry)))
+      }
+
+      const needsPass = (entry: Entry): boolean => {
+        if (entry.settledMs < 0) return true
+        ports.files.glance(entry.log.path, glance)
+        return glance.bytes < 0 || (maxSize >= 0 && glance.bytes >= maxSize) || glance.directoryChangedMs !== entry.settledMs
+      }
+
+      const update = (watched: Watch, logs: ReadonlyArray<Log>): void => {
+        const listed = new Set<string>()
+        for (const log of logs) {
+          listed.add(log.path)
+          const elsewhere = watches.some((other) => other !== watched && other.entries.has(log.path))
+          const known = watched.entries.get(log.path)
+          const busy = known !== undefined && (known.rotating || known.tending)
+          if (elsewhere || busy || (known !== undefined && known.log.containerId === log.containerId)) continue
+          watched.entries.set(log.path, newEntry(log, watched.source))
+        }
+        for (const path of watched.entries.keys()) {
+          if (listed.has(path)) continue
+          watched.entries.delete(path)
+          ports.recorder.forget(path)
+        }
+      }
+
+      const follow = (watched: Watch): Effect.Effect<never> => {
+        const reported = new Map<string, string>()
+        let retryMs = FIRST_RETRY_MS
+        const round = Effect.gen(function* () {
+          const listed = yield* Effect.exit(watched.source.list)
+          if (Exit.isFailure(listed) && Cause.hasInterruptsOnly(listed.cause)) return yield* Effect.interrupt
+          watched.answers = Exit.isSuccess(listed)
+          const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(watched.source, listed.cause)]
+          const current = new Set(problems.map(({ target }) => target))
+          for (const target of reported.keys()) if (!current.has(target)) reported.delete(target)
+          for (const problem of problems) {
+            if (reported.get(problem.target) === problem.reason) continue
+            reported.set(problem.target, problem.reason)
+            yield* reportSource(ports, newTally(), problem)
+          }
+          if (Exit.isFailure(listed)) {
+            const waitMs = retryMs
+            retryMs = Math.min(LAST_RETRY_MS, retryMs * 2)
+            return waitMs
+          }
+          retryMs = FIRST_RETRY_MS
+          update(watched, listed.value.logs)
+          let seen = 0
+          for (const entry of watched.entries.values()) {
+            if (needsPass(entry)) yield* begin(entry)
+            seen += 1
+            if (seen % CHUNK === 0) yield* Effect.yieldNow
+          }
+          yield* ports.recorder.flush
+          return options.intervalMs
+        })
+        return Effect.gen(function* () {
+          let dueMs = yield* monotonicMs
+          for (;;) {
+            const waitMs = yield* round
+            const nowMs = yield* monotonicMs
+            dueMs = Math.max(dueMs + waitMs, nowMs)
+            yield* Effect.sleep(dueMs - nowMs)
+          }
+        })
+      }
+
+      /** Looks at the sizes of the logs that are due, and begins a pass over those that are full. */
+      const lookAhead: Effect.Effect<never> = Effect.gen(function* () {
+        for (;;) {
+          const nowMs = yield* monotonicMs
+          const longestMs = longestLookMs(count())
+          let nextMs = nowMs + longestMs
+          for (const { answers, entries } of watches) {
+            if (!answers) continue
+            for (const entry of entries.values()) {
+              if (entry.rotating) continue
+              if (entry.pace.nextLookMs <= nowMs) {
+                ports.files.glance(entry.log.path, glance)
+                observe(entry.pace, glance.bytes, nowMs, maxSize, longestMs)
+                if (glance.bytes >= maxSize) yield* begin(entry)
+              }
+              nextMs = Math.min(nextMs, entry.pace.nextLookMs)
+            }
+          }
+          yield* Effect.sleep(Math.max(MIN_LOOK_MS, nextMs - nowMs))
+        }
+      })
+
+      const loops = yield* Scope.make()
+      yield* Effect.addFinalizer(() => Scope.close(loops, Exit.void))
+      for (const watched of watches) yield* Effect.forkIn(follow(watched), loops)
+      // A limit of 0 means a rotation on every pass, not one at every look; a negative one means none.
+      if (maxSize > 0) yield* Effect.forkIn(lookAhead, loops)
+      return yield* Effect.onInterrupt(Effect.never, () =>
+        Effect.gen(function* () {
+          stop()
+          yield* Scope.close(loops, Exit.void)
+          yield* Effect.timeoutOption(FiberSet.awaitEmpty(passes), STOP_LIMIT_MS)
+          yield* ports.recorder.flush
+        }),
+      )
+    }),
+  )
+
+const newEntry = (log: Log, source: Source): Entry => ({
+  ...watch(log, source),
+  pace: newPace(),
+  rotating: false,
+  tending: false,
+  again: false,
+  settledMs: -1,
+})

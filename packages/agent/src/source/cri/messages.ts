@@ -1,0 +1,64 @@
+/**
+ * The part of CRI v1 that is spoken here: field numbers of `runtime.v1` in kubernetes/cri-api, `pkg/apis/runtime/v1/api.proto`. Fields
+ * that nobody here reads are left out; those of a peer are skipped when read.
+ */
+import type { IMapField, INamespace } from "protobufjs"
+
+/** `CONTAINER_RUNNING` of `enum ContainerState`. Enums are int32 on the wire, and numbers here: an unknown one is no error. */
+export const CONTAINER_RUNNING = 1
+
+export interface Container {
+  readonly id: string
+  readonly podSandboxId: string
+  readonly state: number
+  /** Nanoseconds since 1970; more than a double can hold, so text. */
+  readonly createdAt: string
+  readonly labels: Readonly<Record<string, string>>
+}
+
+/** What is sent and what comes back, by method. A message that was not there is null, everything else has its default. */
+export interface Calls {
+  readonly ListContainers: {
+    readonly request: { readonly filter: { readonly state: { readonly state: number } } }
+    readonly response: { readonly containers: ReadonlyArray<Container> }
+  }
+  readonly ContainerStatus: {
+    readonly request: { readonly containerId: string }
+    readonly response: { readonly status: { readonly state: number; readonly logPath: string } | null }
+  }
+  readonly PodSandboxStatus: {
+    readonly request: { readonly podSandboxId: string; readonly verbose: true }
+    /** Values of `info` are JSON, different for every runtime. */
+    readonly response: { readonly info: Readonly<Record<string, string>> }
+  }
+  readonly ReopenContainerLog: { readonly request: { readonly containerId: string }; readonly response: {} }
+}
+export type Method = keyof Calls
+
+const textByText = (id: number): IMapField => ({ keyType: "string", type: "string", id })
+
+export const MESSAGES: INamespace = {
+  nested: {
+    ContainerStateValue: { fields: { state: { type: "int32", id: 1 } } },
+    ContainerFilter: { fields: { state: { type: "ContainerStateValue", id: 2 } } },
+    Container: {
+      fields: {
+        id: { type: "string", id: 1 },
+        podSandboxId: { type: "string", id: 2 },
+        state: { type: "int32", id: 6 },
+        createdAt: { type: "int64", id: 7 },
+        labels: textByText(8),
+      },
+    },
+    ContainerStatus: { fields: { state: { type: "int32", id: 3 }, logPath: { type: "string", id: 15 } } },
+
+    ListContainersRequest: { fields: { filter: { type: "ContainerFilter", id: 1 } } },
+    ListContainersResponse: { fields: { containers: { rule: "repeated", type: "Container", id: 1 } } },
+    ContainerStatusRequest: { fields: { containerId: { type: "string", id: 1 } } },
+    ContainerStatusResponse: { fields: { status: { type: "ContainerStatus", id: 1 } } },
+    PodSandboxStatusRequest: { fields: { podSandboxId: { type: "string", id: 1 }, verbose: { type: "bool", id: 2 } } },
+    PodSandboxStatusResponse: { fields: { info: textByText(2) } },
+    ReopenContainerLogRequest: { fields: { containerId: { type: "string", id: 1 } } },
+    ReopenContainerLogResponse: { fields: {} },
+  },
+}

@@ -1,0 +1,389 @@
+/** The whole agent over a node in memory, on virtual time: what is looked at when, and what holds up what. */
+import { assert, describe, it } from "@effect/vitest"
+import {
+  type Appended,
+  type Codec,
+  definePlugin,
+  type Envelope,
+  Journal,
+  JournalError,
+  type Log,
+  LogFiles,
+  type PluginFactory,
+  type Source,
+  type Unstored,
+} from "@cordwood/core"
+import { plainCodec, World } from "@cordwood/core/testing"
+import { Context, Effect, Fiber, Layer, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import * as z from "zod"
+import { Agent, type AgentPorts, type AgentShape } from "../src/agent.ts"
+import type { AgentOptions } from "../src/agent-options.ts"
+
+const START = Date.parse("2026-09-09T04:33:10Z")
+const text = new TextEncoder()
+const pathOf = (name: string): string => `/pods/ns_${name}_uid/app/0.log`
+const logOf = (name: string): Log => ({ path: pathOf(name), pod: name, containerId: name })
+
+const bring = (codec: Codec): PluginFactory<z.ZodType> =>
+  definePlugin({ name: codec.id, api: 1, config: z.strictObject({}), setup: () => Effect.succeed({ codecs: [codec] }) })
+
+interface Stage {
+  readonly world: World
+  readonly events: Array<Envelope>
+  readonly ports: AgentPorts
+  /** What the journal does with a batch; changed by tests. */
+  journal: { fails: boolean }
+}
+const stage = (): Stage => {
+  const world = new World()
+  const events: Array<Envelope> = []
+  const journal = { fails: false }
+  let ids = 0
+  const append = (batch: ReadonlyArray<Unstored>): Effect.Effect<Appended, JournalError> =>
+    Effect.suspend(() => {
+      if (journal.fails) {
+        return new JournalError({ op: "append", path: "/journal", reason: "NoSpace", detail: "disk full", hint: "make room" })
+      }
+      const stored = batch.map((event, at): Envelope => ({ ...event, position: events.length + at + 1 }))
+      events.push(...stored)
+      return Effect.succeed({ events: stored, replaced: null })
+    })
+  const ports: AgentPorts = {
+    files: Layer.sync(LogFiles, () => world.files()),
+    journal: () =>
+      Layer.sync(Journal, () => ({
+        append,
+        read: () => Effect.succeed([]),
+        replay: Effect.sync(() => events.map((event) => ({ _tag: "Known" as const, event }))),
+      })),
+    newId: () => `00000000-0000-4000-8000-${String((ids += 1)).padStart(12, "0")}`,
+  }
+  return { world, events, ports, journal }
+}
+
+const agentOf = (
+  { ports, world }: Stage,
+  names: () => ReadonlyArray<string>,
+  options: Partial<AgentOptions> = {},
+): Effect.Effect<AgentShape, never, Scope.Scope> =>
+  Effect.map(
+    Effect.orDie(
+      Layer.build(
+        Agent.layer(
+          {
+            sources: [{ name: "world", open: Effect.sync(() => world.source(() => names().map(logOf))) }],
+            policy: { maxSize: 10, maxFiles: 4, compression: "plain" },
+            plugins: [bring(plainCodec)()],
+            ...options,
+          },
+          ports,
+        ),
+      ),
+    ),
+    (context) => Context.get(context, Agent),
+  )
+
+/** Stops an agent and lets the time pass that it gives its steps in hand. */
+const stop = (running: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const stopped = yield* Effect.forkDetach(Fiber.interrupt(running))
+    yield* TestClock.adjust("30 seconds")
+    yield* Fiber.join(stopped)
+  })
+
+const types = (events: ReadonlyArray<Envelope>, name?: string): ReadonlyArray<string> =>
+  events.filter(({ log }) => name === undefined || log.path === pathOf(name)).map(({ type }) => type)
+
+/** Lets promises (codecs) go on, which virtual time doesn't wait for, until something is so. */
+const until = (what: string, isSo: () => boolean): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    for (let turn = 0; turn < 2_000; turn += 1) {
+      if (isSo()) return
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+    }
+    assert.fail(`never so: ${what}`)
+  })
+
+describe("a running agent", () => {
+  it.effect("looks at every log each interval, and does nothing about one that is not full", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      const agent = yield* agentOf(on, () => ["a"])
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("35 seconds")
+      assert.deepStrictEqual(
+        on.world.calls.filter((call) => call === "sourceList world").length,
+        4,
+      )
+      assert.deepStrictEqual(types(on.events), ["Scanned"])
+    }),
+  )
+
+  it.effect("rotates a log that fills up between two intervals soon after it is full", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      const agent = yield* agentOf(on, () => ["a"])
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("2 seconds")
+      on.world.write(pathOf("a"), text.encode("much more than ten"), START)
+      yield* TestClock.adjust("1100 millis")
+      assert.deepStrictEqual(types(on.events), ["Scanned", "Scanned", "Rotated"])
+    }),
+  )
+
+  it.effect("with a limit of 0 rotates once each interval, and with a negative one never", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      for (const [maxSize, rotations] of [[0, 3], [-1, 0]] as const) {
+        const on = stage()
+        on.world.openWriter(pathOf("a"), START)
+        on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+        const agent = yield* agentOf(on, () => ["a"], { policy: { maxSize, maxFiles: 9, compression: "none" } })
+        const running = yield* Effect.forkScoped(agent.run)
+        yield* TestClock.adjust("25 seconds")
+        yield* Fiber.interrupt(running)
+        assert.strictEqual(types(on.events).filter((type) => type === "Rotated").length, rotations)
+      }
+    }),
+  )
+
+  it.effect("rotates one log while another's compression hangs, with one worker", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      for (const name of ["slow", "b"]) on.world.openWriter(pathOf(name), START)
+      for (const stamp of ["20260101-000000", "20260102-000000"]) on.world.put(`${pathOf("slow")}.${stamp}`, text.encode("x"))
+      let begun = false
+      const hanging: Codec = {
+        ...plainCodec,
+        // eslint-disable-next-line require-yield
+        encode: async function* () {
+          begun = true
+          await new Promise(() => {})
+        },
+      }
+      const agent = yield* agentOf(on, () => ["slow", "b"], { workers: 1, plugins: [bring(hanging)()] })
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      yield* until("the compression has begun", () => begun)
+      for (const name of ["slow", "b"]) on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
+      yield* TestClock.adjust("11 seconds")
+      assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Scanned", "Rotated"])
+      // The slow log itself goes on being rotated, too.
+      assert.deepStrictEqual(types(on.events, "slow"), ["Scanned", "Scanned", "Rotated"])
+      yield* stop(running)
+    }),
+  )
+
+  it.effect("rotates one log while another's runtime never answers to reopen, renames that one back, and tries again", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      for (const name of ["stuck", "b"]) {
+        on.world.openWriter(pathOf(name), START)
+        on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
+      }
+      const sources = (): ReadonlyArray<Source> => {
+        const source = on.world.source(() => ["stuck", "b"].map(logOf))
+        let stuck = true
+        const never = Effect.suspend(() => {
+          stuck = false
+          return Effect.never
+        })
+        return [{ ...source, reopen: (log) => (log.pod === "stuck" && stuck ? never : source.reopen(log)) }]
+      }
+      const agent = yield* agentOf(on, () => [], {
+        sources: sources().map((source) => ({ name: source.name, open: Effect.succeed(source) })),
+      })
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Rotated"])
+      yield* TestClock.adjust("60 seconds")
+      // Then it is renamed back, and the next pass tries anew.
+      assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Failed", "Scanned", "Rotated"])
+      assert.deepStrictEqual(
+        on.world.calls.filter((call) => call === `putBack ${pathOf("stuck")}`),
+        [`putBack ${pathOf("stuck")}`],
+      )
+      assert.isTrue(on.world.writerIsHome(pathOf("stuck")))
+      yield* stop(running)
+    }),
+  )
+
+  it.effect("reports a source that is away once, asks it again sooner and sooner later, and goes on when it is back", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+      on.world.faults = (operation) => (operation === "sourceList" ? "before" : null)
+      const agent = yield* agentOf(on, () => ["a"])
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("100 seconds")
+      // After 0, 1, 3, 7, 15, 31, 61 and 91 seconds.
+      assert.strictEqual(on.world.calls.length, 8)
+      assert.deepStrictEqual(
+        on.events.map(({ data, log, type }) => ({ type, log, data })),
+        [
+          {
+            type: "Failed",
+            log: { path: "world" },
+            data: { step: "source", path: "world", reason: "Unavailable", message: "world list world: a fault to order", hint: "none" },
+          },
+        ],
+      )
+      on.world.faults = () => null
+      yield* TestClock.adjust("31 seconds")
+      assert.deepStrictEqual(types(on.events), ["Failed", "Scanned", "Rotated"])
+    }),
+  )
+
+  it.effect("leaves a log alone once its source no longer lists it", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const names = ["a", "b"]
+      for (const name of names) on.world.openWriter(pathOf(name), START)
+      const agent = yield* agentOf(on, () => names)
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("5 seconds")
+      names.pop()
+      yield* TestClock.adjust("10 seconds")
+      for (const name of ["a", "b"]) on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(types(on.events, "b"), ["Scanned"])
+      assert.deepStrictEqual(types(on.events, "a"), ["Scanned", "Scanned", "Rotated"])
+    }),
+  )
+
+  it.effect("goes on rotating while the journal can't be written, and stores what waited when it can again", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      const agent = yield* agentOf(on, () => ["a"])
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("5 seconds")
+      on.journal.fails = true
+      on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(types(on.events), ["Scanned"])
+      assert.deepStrictEqual(on.world.paths(), [pathOf("a"), `${pathOf("a")}.20260909-043316`])
+      on.journal.fails = false
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(types(on.events), ["Scanned", "Scanned", "Failed", "Rotated"])
+      assert.deepStrictEqual(
+        on.events.map(({ position }) => position),
+        [1, 2, 3, 4],
+      )
+      assert.deepStrictEqual(on.events[2]?.data, {
+        step: "journal",
+        path: "/var/lib/cordwood/journal.db",
+        reason: "NoSpace",
+        message: "append /journal: disk full",
+        hint: "make room",
+      })
+    }),
+  )
+
+  it.effect("finishes a rotation that is under way when it is stopped, and begins nothing more", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+      for (const stamp of ["20260101-000000", "20260102-000000"]) on.world.put(`${pathOf("a")}.${stamp}`, text.encode("x"))
+      const source = on.world.source(() => [logOf("a")])
+      const slow: Source = { ...source, reopen: (log) => Effect.delay(source.reopen(log), "5 seconds") }
+      const agent = yield* agentOf(on, () => [], { sources: [{ name: "slow", open: Effect.succeed(slow) }] })
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      assert.isFalse(on.world.writerIsHome(pathOf("a")))
+      const stopped = yield* Effect.forkScoped(Fiber.interrupt(running))
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.join(stopped)
+      assert.isTrue(on.world.writerIsHome(pathOf("a")))
+      assert.deepStrictEqual(types(on.events), ["Scanned", "Rotated"])
+    }),
+  )
+})
+
+describe("one pass over all logs", () => {
+  it.effect("reports what it did, and each log that failed, while the others go on", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      for (const name of ["a", "b", "c"]) {
+        on.world.openWriter(pathOf(name), START)
+        on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
+      }
+      on.world.faults = (operation, path) => (operation === "setAside" && path === pathOf("b") ? "before" : null)
+      const agent = yield* agentOf(on, () => ["a", "b", "c"])
+      assert.deepStrictEqual(yield* agent.once, {
+        logs: 3,
+        steps: { rotated: 2, compressed: 0, removed: 0, cleaned: 0 },
+        deferred: 0,
+        problems: [
+          {
+            path: pathOf("b"),
+            step: "rotate",
+            reason: "Io",
+            message: `setAside ${pathOf("b")}: a fault to order`,
+            hint: "check the disk: the kernel's log says more",
+          },
+        ],
+      })
+    }),
+  )
+
+  it.effect("refuses a compression that no plugin brings, before anything is touched", () =>
+    Effect.gen(function* () {
+      const on = stage()
+      const agent = yield* agentOf(on, () => ["a"], { policy: { compression: "xz" } })
+      const error = yield* Effect.flip(agent.once)
+      assert.deepStrictEqual(
+        [error.reason, error.message, error.hint],
+        [
+          "Config",
+          'policy.compression: there is no codec "xz"',
+          "write one of gzip, plain, none, or add the plugin that brings it",
+        ],
+      )
+      assert.deepStrictEqual([on.world.calls, on.events], [[], []])
+    }),
+  )
+})
+
+describe("a plugin that is no good", () => {
+  const broken = (setup: () => Effect.Effect<never>, api = 1): PluginFactory<z.ZodType> =>
+    definePlugin({ name: "broken", api: api as 1, config: z.strictObject({ level: z.int().optional() }), setup })
+  const cases: ReadonlyArray<readonly [string, AgentOptions["plugins"], string]> = [
+    ["made for a newer api", [broken(() => Effect.never, 2)()], "plugin broken, load: it is made for plugin api 2, this agent has 1"],
+    ["dying at set-up", [broken(() => Effect.die(new Error("bug")))()], "plugin broken, setup: bug"],
+    [
+      "returning nothing",
+      [broken(() => Effect.succeed(undefined) as unknown as Effect.Effect<never>)()],
+      "plugin broken, setup: its setup returned no contributions",
+    ],
+    ["never ready", [broken(() => Effect.never)()], "plugin broken, setup: not ready within 30 s"],
+    [
+      "given a setting it doesn't know",
+      [broken(() => Effect.never)({ levle: 3 } as never)],
+      'plugin broken, config: ✖ Unrecognized key: "levle"',
+    ],
+  ]
+  it.effect.each(cases)("stops the start with one clear error: %s", ([, plugins, message]) =>
+    Effect.gen(function* () {
+      const on = stage()
+      const agent = yield* agentOf(on, () => ["a"], { policy: {}, plugins: plugins ?? [] })
+      const failing = yield* Effect.forkScoped(Effect.flip(agent.once))
+      yield* TestClock.adjust("31 seconds")
+      assert.strictEqual((yield* Fiber.join(failing)).message, message)
+    }),
+  )
+})

@@ -1,0 +1,443 @@
+/** Passes over logs in memory, with faults at every operation. The account of bytes is made from the world's files, not by the agent. */
+import { assert, describe, it } from "@effect/vitest"
+import {
+  type Contributed,
+  compose,
+  type Envelope,
+  type JournalShape,
+  type Log,
+  type Policy,
+  type Unstored,
+} from "@cordwood/core"
+import { type Faults, plainCodec, World } from "@cordwood/core/testing"
+import { Effect, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import * as fc from "fast-check"
+import { newTally, pass, type PassPorts, type Tally, watch, type Watched } from "../src/pass/pass.ts"
+import { makeRecorder, type Recorder } from "../src/record/recorder.ts"
+
+const ACTIVE = "/pods/ns_web_1/app/0.log"
+const log: Log = { path: ACTIVE, namespace: "ns", pod: "web", podUid: "1", container: "app", containerId: "c1" }
+const text = new TextEncoder()
+const START = Date.parse("2026-09-09T04:33:10Z")
+
+/** A journal that keeps everything, for as long as the test runs. */
+const keeping = (events: Array<Envelope>): JournalShape => ({
+  append: (batch: ReadonlyArray<Unstored>) =>
+    Effect.sync(() => {
+      const stored = batch.map((event, at): Envelope => ({ ...event, position: events.length + at + 1 }))
+      events.push(...stored)
+      return { events: stored, replaced: null }
+    }),
+  read: () => Effect.succeed([]),
+  replay: Effect.sync(() => events.map((event) => ({ _tag: "Known" as const, event }))),
+})
+
+interface Bench {
+  readonly world: World
+  readonly events: Array<Envelope>
+  readonly ports: PassPorts
+  readonly watched: Watched
+  readonly recorder: Recorder
+}
+
+const policy: Policy = { maxSize: 10, maxFiles: 4, compression: "plain" }
+
+/** An agent's parts over a world; `events` outlives it, as a journal does. */
+const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArray<Contributed> = []) =>
+  Effect.gen(function* () {
+    let ids = 0
+    const newId = (): string => `00000000-0000-4000-8000-${String((ids += 1)).padStart(12, "0")}`
+    const recorder = yield* makeRecorder({ open: Effect.succeed(keeping(events)), path: "/journal", newId })
+    const composed = yield* compose([{ plugin: "plain", contributions: { codecs: [plainCodec] } }, ...plugins])
+    const limits = { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec }
+    const ports: PassPorts = { files: world.files(), recorder, plugins: composed, limits, newId, stopping: () => false }
+    return { world, events, ports, watched: watch(log, world.source(() => [log])), recorder } satisfies Bench
+  })
+
+const wholePass = ({ ports, watched }: Bench): Effect.Effect<Tally> =>
+  Effect.gen(function* () {
+    const tally = newTally()
+    const upkeep = yield* pass(ports, watched, tally)
+    yield* upkeep.run
+    return tally
+  })
+
+const facts = (events: ReadonlyArray<Envelope>): ReadonlyArray<unknown> => events.map(({ data, type }) => [type, data])
+
+const onDisk = (world: World): Readonly<Record<string, string>> =>
+  Object.fromEntries(world.paths().map((path) => [path.slice(path.lastIndexOf("/") + 1), new TextDecoder().decode(world.read(path))]))
+
+const written = (world: World, content: string): void => {
+  world.openWriter(ACTIVE, START)
+  world.write(ACTIVE, text.encode(content), START)
+}
+
+describe("a pass", () => {
+  it.effect("over a small log does nothing, and says once what there is", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "short")
+      const it = yield* bench(world)
+      yield* wholePass(it)
+      yield* wholePass(it)
+      assert.deepStrictEqual(facts(it.events), [["Scanned", { activeBytes: 5, segments: 0, totalBytes: 5, names: [] }]])
+      assert.deepStrictEqual(onDisk(world), { "0.log": "short" })
+    }),
+  )
+
+  it.effect("rotates a full log, and on later passes compresses and removes what retention has no room for", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const it = yield* bench(world)
+      for (const content of ["second line", "third line!", "fourth line", "fifth line!"]) {
+        yield* wholePass(it)
+        yield* TestClock.adjust("10 seconds")
+        world.write(ACTIVE, text.encode(content), START)
+      }
+      yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), {
+        "0.log": "",
+        "0.log.20260909-043330.plain": "Pthird line!\0\0\0\u000b",
+        "0.log.20260909-043340.plain": "Pfourth line\0\0\0\u000b",
+        "0.log.20260909-043350": "fifth line!",
+      })
+      const stamp = (at: number): string => `${ACTIVE}.20260909-0433${at}`
+      const last = it.events.slice(-4)
+      assert.deepStrictEqual(facts(last), [
+        [
+          "Scanned",
+          {
+            activeBytes: 11,
+            segments: 3,
+            totalBytes: 11 + 16 + 16 + 11,
+            names: ["0.log.20260909-043320.plain", "0.log.20260909-043330.plain", "0.log.20260909-043340"],
+          },
+        ],
+        ["Rotated", { from: ACTIVE, to: stamp(50), bytes: 11, reopened: true }],
+        ["Removed", { path: `${stamp(20)}.plain`, bytes: 16, reason: "max-files" }],
+        [
+          "Compressed",
+          { from: stamp(40), to: `${stamp(40)}.plain`, codec: "plain", bytesIn: 11, bytesOut: 16, durationMs: 0 },
+        ],
+      ])
+      // All of a pass carry its id, and what follows the scan names it as its cause.
+      const [scanned, ...rest] = last
+      for (const event of rest) {
+        assert.strictEqual(event.metadata.correlationId, scanned?.metadata.correlationId)
+        assert.strictEqual(event.metadata.causationId, scanned?.id)
+      }
+    }),
+  )
+
+  it.effect("renames back when the writer can't be told, and reports it once", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const it = yield* bench(world)
+      world.faults = (operation) => (operation === "reopen" ? "before" : null)
+      yield* wholePass(it)
+      yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), { "0.log": "first line, long" })
+      assert.isTrue(world.writerIsHome(ACTIVE))
+      assert.deepStrictEqual(facts(it.events), [
+        ["Scanned", { activeBytes: 16, segments: 0, totalBytes: 16, names: [] }],
+        [
+          "Failed",
+          { step: "rotate", path: ACTIVE, reason: "Unavailable", message: `world reopen ${ACTIVE}: a fault to order`, hint: "none" },
+        ],
+      ])
+    }),
+  )
+
+  it.effect("does not rename back over the new file when only the reply to reopen is lost (kubelet does, and loses it)", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const it = yield* bench(world)
+      world.faults = (operation) => (operation === "reopen" ? "after" : null)
+      yield* wholePass(it)
+      world.write(ACTIVE, text.encode("new"), START)
+      assert.deepStrictEqual(onDisk(world), { "0.log": "new", "0.log.20260909-043310": "first line, long" })
+      assert.deepStrictEqual(facts(it.events).at(-1), [
+        "Rotated",
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
+      ])
+    }),
+  )
+
+  it.effect("tells the writer at once when only the reply to the rename is lost", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const it = yield* bench(world)
+      world.faults = (operation) => (operation === "setAside" ? "after" : null)
+      yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), { "0.log": "", "0.log.20260909-043310": "first line, long" })
+      assert.isTrue(world.writerIsHome(ACTIVE))
+      assert.deepStrictEqual(facts(it.events).at(-1), [
+        "Rotated",
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
+      ])
+    }),
+  )
+
+  it.effect("keeps a segment that its writer still writes to while it is compressed, and gets it right later", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      const late = `${ACTIVE}.20260101-000000`
+      world.put(ACTIVE, text.encode("now"))
+      world.openWriter(late, 0)
+      world.write(late, text.encode("early"), 0)
+      world.put(`${ACTIVE}.20260102-000000`, text.encode("newest"))
+      const it = yield* bench(world)
+      world.faults = (operation, path) => {
+        // After it was read, and its twin is in place: a moment before it goes.
+        if (operation === "remove" && path === late) world.write(late, text.encode(", late"), START)
+        return null
+      }
+      yield* wholePass(it)
+      world.faults = () => null
+      assert.strictEqual(onDisk(world)["0.log.20260101-000000"], "early, late")
+      yield* TestClock.adjust("10 seconds")
+      yield* wholePass(it)
+      yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), {
+        "0.log": "now",
+        "0.log.20260101-000000.plain": "Pearly, late\0\0\0\u000b",
+        "0.log.20260102-000000": "newest",
+      })
+      assert.deepStrictEqual(facts(it.events).slice(1), [
+        ["Deferred", { step: "compress", path: late, by: "cordwood", why: "it is still being written to", retryAfterMs: 0 }],
+        ["Scanned", { activeBytes: 3, segments: 3, totalBytes: 30, names: ["0.log.20260101-000000", "0.log.20260101-000000.plain", "0.log.20260102-000000"] }],
+        ["Cleaned", { path: `${late}.plain`, bytes: 10, reason: "invalid" }],
+        ["Scanned", { activeBytes: 3, segments: 2, totalBytes: 20, names: ["0.log.20260101-000000", "0.log.20260102-000000"] }],
+        ["Compressed", { from: late, to: `${late}.plain`, codec: "plain", bytesIn: 11, bytesOut: 16, durationMs: 0 }],
+      ])
+    }),
+  )
+
+  it.effect("completes a rotation that was cut off between rename and reopen, also in a new agent", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const events: Array<Envelope> = []
+      const first = yield* bench(world, events)
+      world.faults = (operation) => (operation === "reopen" ? "crash-before" : null)
+      yield* Effect.forkDetach(wholePass(first))
+      yield* TestClock.adjust("1 second")
+      world.faults = () => null
+      world.write(ACTIVE, text.encode(", and more"), START)
+      const second = yield* bench(world, events)
+      yield* wholePass(second)
+      assert.deepStrictEqual(onDisk(world), { "0.log": "", "0.log.20260909-043310": "first line, long, and more" })
+      assert.deepStrictEqual(facts(events).at(-1), [
+        "Rotated",
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 26, reopened: true },
+      ])
+    }),
+  )
+
+  it.effect("keeps the original when its compressed twin does not hold its bytes, and drops the twin instead", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "x")
+      world.put(`${ACTIVE}.20260101-000000`, text.encode("precious"))
+      world.put(`${ACTIVE}.20260101-000000.plain`, text.encode("Pprec\0\0\0"))
+      const it = yield* bench(world)
+      yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), { "0.log": "x", "0.log.20260101-000000": "precious" })
+      assert.deepStrictEqual(facts(it.events).at(-1), [
+        "Cleaned",
+        { path: `${ACTIVE}.20260101-000000.plain`, bytes: 8, reason: "invalid" },
+      ])
+    }),
+  )
+
+  it.effect("keeps a segment for as long as a guard defers, asks no sooner than it was told, and says so once", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "x")
+      for (let day = 1; day <= 5; day += 1) world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("P\0\0\0\0"))
+      let asked = 0
+      let allowed = false
+      const guard: Contributed = {
+        plugin: "ship",
+        contributions: {
+          beforeRemove: () =>
+            Effect.sync(() => {
+              asked += 1
+              return allowed ? { _tag: "Allow" as const } : { _tag: "Defer" as const, why: "no network", retryAfterMs: 60_000 }
+            }),
+        },
+      }
+      const it = yield* bench(world, [], [guard])
+      yield* wholePass(it)
+      yield* TestClock.adjust("30 seconds")
+      yield* wholePass(it)
+      assert.strictEqual(asked, 2)
+      yield* TestClock.adjust("31 seconds")
+      yield* wholePass(it)
+      assert.strictEqual(asked, 4)
+      const deferred = (day: number): unknown => [
+        "Deferred",
+        { step: "remove", path: `${ACTIVE}.2026010${day}-000000.plain`, by: "ship", why: "no network", retryAfterMs: 60_000 },
+      ]
+      assert.deepStrictEqual(facts(it.events).slice(1), [deferred(1), deferred(2)])
+      allowed = true
+      yield* TestClock.adjust("61 seconds")
+      yield* wholePass(it)
+      assert.deepStrictEqual(Object.keys(onDisk(world)), [
+        "0.log",
+        "0.log.20260103-000000.plain",
+        "0.log.20260104-000000.plain",
+        "0.log.20260105-000000.plain",
+      ])
+      assert.deepStrictEqual([...it.recorder.state(ACTIVE).deferred], [])
+    }),
+  )
+
+  it.effect("refuses a link at the log's path, once, and touches nothing", () =>
+    Effect.gen(function* () {
+      const world = new World()
+      world.put(ACTIVE, text.encode("elsewhere"), { kind: "symlink" })
+      const it = yield* bench(world)
+      yield* wholePass(it)
+      const tally = yield* wholePass(it)
+      assert.strictEqual(tally.problems.length, 1)
+      assert.deepStrictEqual(facts(it.events), [
+        ["Scanned", { activeBytes: 0, segments: 0, totalBytes: 0, names: [] }],
+        [
+          "Failed",
+          {
+            step: "scan",
+            path: ACTIVE,
+            reason: "NotRegular",
+            message: `scan ${ACTIVE}: it is a symlink, not a regular file`,
+            hint: "only regular files are rotated; point the source at the file itself",
+          },
+        ],
+      ])
+    }),
+  )
+
+  it.effect("says which segments a stop has left alone: none is begun once the agent is stopping", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const it = yield* bench(world)
+      const stopping = { ...it, ports: { ...it.ports, stopping: () => true } }
+      yield* wholePass(stopping)
+      assert.deepStrictEqual(world.calls, [`list ${ACTIVE}`])
+    }),
+  )
+})
+
+/** Everything in reading order: segments by name, a compressed one standing for its plain twin, then the active file. */
+const account = (world: World): string => {
+  const files = onDisk(world)
+  return Object.keys(files)
+    .filter((name) => !name.endsWith(".tmp") && name !== "0.log" && !(`${name}.plain` in files && !name.endsWith(".plain")))
+    .toSorted()
+    .map((name) => (name.endsWith(".plain") ? (files[name]?.slice(1, -4) ?? "") : (files[name] ?? "")))
+    .concat(files["0.log"] ?? "")
+    .join("")
+}
+
+describe("whatever fails, and wherever the agent dies,", () => {
+  const fault = fc.oneof(
+    { weight: 8, arbitrary: fc.constant(null) },
+    fc.constantFrom("before" as const, "after" as const, "crash-before" as const, "crash-after" as const),
+  )
+  it.effect("no byte is lost or doubled, order is kept, and once faults stop everything settles", () =>
+    Effect.promise(() =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(fault, { maxLength: 80 }),
+          fc.array(fc.integer({ min: 0, max: 25 }), { minLength: 1, maxLength: 14 }),
+          async (faults, sizes) => {
+            const queue = [...faults]
+            const faulty: Faults = () => queue.shift() ?? null
+            const story = Effect.gen(function* () {
+              yield* TestClock.setTime(START)
+              const world = new World()
+              const events: Array<Envelope> = []
+              world.openWriter(ACTIVE, START)
+              let all = ""
+              let agent: Bench | null = null
+              let scope = yield* Scope.make()
+              let incarnation = world.incarnation
+              world.faults = faulty
+              const onePass = Effect.gen(function* () {
+                if (agent === null) agent = yield* Scope.provide(bench(world, events), scope)
+                const before = world.calls.length
+                const fiber = yield* Effect.forkDetach(wholePass(agent))
+                yield* TestClock.adjust("1 second")
+                // Codecs run on promises, which virtual time doesn't wait for.
+                for (let turn = 0; turn < 200 && fiber.pollUnsafe() === undefined && world.incarnation === incarnation; turn += 1) {
+                  yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+                }
+                if (fiber.pollUnsafe() === undefined) {
+                  agent = null
+                  scope = yield* Scope.make()
+                  incarnation = world.incarnation
+                }
+                assert.isAbove(world.calls.length, before)
+              })
+              let line = 0
+              const grow = (size: number): void => {
+                for (let at = 0; at < size; at += 1) {
+                  const byte = String.fromCharCode(97 + (line++ % 26))
+                  all += byte
+                  world.write(ACTIVE, text.encode(byte), START)
+                }
+              }
+              const kept = (): string => {
+                // What policy removed is the oldest part, so what is left is the newest part, whole.
+                const left = account(world)
+                const removed = all.length - left.length
+                assert.strictEqual(left, all.slice(removed))
+                return left
+              }
+              for (const size of sizes) {
+                grow(size)
+                yield* onePass
+                kept()
+                yield* TestClock.adjust("10 seconds")
+              }
+              queue.length = 0
+              for (let rest = 0; rest < 4; rest += 1) {
+                yield* onePass
+                yield* TestClock.adjust("10 seconds")
+              }
+              kept()
+              assert.isTrue(world.writerIsHome(ACTIVE), "the writer is back on the log's name")
+              const names = Object.keys(onDisk(world))
+              assert.isAtMost(names.length, policy.maxFiles)
+              assert.isBelow(world.read(ACTIVE)?.length ?? Infinity, policy.maxSize)
+              const plain = names.filter((name) => name !== "0.log" && !name.endsWith(".plain"))
+              assert.isTrue(plain.length === 0 || plain[0] === names.toSorted().at(-1), "all but the newest segment are compressed")
+              assert.isFalse(names.some((name) => name.endsWith(".tmp")))
+              const state = agent === null ? null : (agent as Bench).recorder.state(ACTIVE).names
+              assert.deepStrictEqual(state && [...state].toSorted(), names.filter((name) => name !== "0.log").toSorted())
+            })
+            await Effect.runPromise(Effect.scoped(Effect.provide(story, TestClock.layer())))
+          },
+        ),
+        { numRuns: 300, seed: Number(process.env["CORDWOOD_SEED"] ?? 4711) },
+      ),
+    ),
+    60_000,
+  )
+})

@@ -1,0 +1,46 @@
+/** Where logs come from: a container runtime, or patterns of files. Lists them and has their writers reopen. */
+import { Data, type Effect } from "effect"
+import type { Log } from "../log/log.ts"
+
+export type SourceReason =
+  /** Nobody answers: no socket, connection refused or broken. */
+  | "Unavailable"
+  | "DeadlineExceeded"
+  | "NotFound"
+  /** The other side said no, or failed. */
+  | "Refused"
+  /** The answer makes no sense, or names a path that may not be touched. */
+  | "Invalid"
+  | "Other"
+
+/** The one error of the port. `target` is what it is about: a socket, a log's path, a pattern. */
+export class SourceError extends Data.TaggedError("SourceError")<{
+  readonly source: string
+  readonly op: "list" | "reopen"
+  readonly target: string
+  readonly reason: SourceReason
+  readonly detail: string
+  readonly hint: string
+}> {
+  override get message(): string {
+    return `${this.source} ${this.op} ${this.target}: ${this.detail}`
+  }
+}
+
+/** The logs to look after now. `problems` are about single logs, which are left out; the others go on. */
+export interface Logs {
+  readonly logs: ReadonlyArray<Log>
+  readonly problems: ReadonlyArray<SourceError>
+}
+
+/** A source is a value rather than a service, as an agent has several. Every effect has a deadline of its own. */
+export interface Source {
+  /** For messages: `cri unix:///run/containerd/containerd.sock`. */
+  readonly name: string
+  readonly list: Effect.Effect<Logs, SourceError>
+  /**
+   * Has the writer close the file that it holds and open the log's path anew. `told`: it has done so. `not-told`: there is nobody to tell, the
+   * writer reopens by itself. After an error it may have taken effect nevertheless.
+   */
+  readonly reopen: (log: Log) => Effect.Effect<"told" | "not-told", SourceError>
+}

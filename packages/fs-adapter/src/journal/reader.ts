@@ -1,0 +1,69 @@
+/**
+ * A journal as another process reads it, while its agent writes or when there is none. Opens the file for one read and closes
+ * it again, so that it never keeps a replaced journal open or the agent's log of writes from being emptied. Writes nothing.
+ */
+import { pathToFileURL } from "node:url"
+import { resolve } from "node:path"
+import { Effect } from "effect"
+import type { DatabaseSync } from "node:sqlite"
+import type { Decoded, DecodeOptions, JournalError, JournalQuery, JournalShape } from "@cordwood/core"
+import { isConnectionLost, journalError, Refusal } from "./failure.ts"
+import { lstatOrNull } from "./place.ts"
+import { readEvents, replayEvents } from "./rows.ts"
+import { isEmpty } from "./schema.ts"
+import { openDatabase } from "./sqlite.ts"
+
+export interface JournalReaderOptions {
+  readonly path: string
+  /** What is needed to read plugins' events. */
+  readonly decode?: DecodeOptions
+}
+/** To follow a journal, read with `after` the last position seen; positions go on rising when a journal is begun anew. */
+export type JournalReader = Pick<JournalShape, "read" | "replay">
+
+export const sqliteJournalReader = (options: JournalReaderOptions): JournalReader => {
+  const path = resolve(options.path)
+  const decode = options.decode ?? {}
+  return {
+    read: (query: JournalQuery) => reading(path, "read", (db) => readEvents(db, query, decode)),
+    replay: reading(path, "replay", (db) => replayEvents(db, decode)),
+  }
+}
+
+const reading = (
+  path: string,
+  op: string,
+  use: (db: DatabaseSync) => ReadonlyArray<Decoded>,
+): Effect.Effect<ReadonlyArray<Decoded>, JournalError> =>
+  Effect.try({
+    try: () => {
+      const seen = lstatOrNull(path)
+      if (seen === null) throw new Refusal("Other", "there is no journal", NO_JOURNAL)
+      if (!seen.isFile()) throw new Refusal("Other", "this is no regular file", NO_JOURNAL)
+      // An agent that has the journal open keeps a log of writes beside it. Without one nobody writes, and the file can be
+      // read as it is, with neither locks nor companions: from a directory, or a file system, that can't be written.
+      if (lstatOrNull(`${path}-wal`) !== null) return withDatabase(path, use)
+      const still = pathToFileURL(path)
+      still.searchParams.set("immutable", "1")
+      try {
+        return withDatabase(still, use)
+      } catch (error) {
+        if (!isConnectionLost(error) || lstatOrNull(`${path}-wal`) === null) throw error
+        // An agent has started meanwhile.
+        return withDatabase(path, use)
+      }
+    },
+    catch: (error) => journalError(op, path, error),
+  })
+
+const NO_JOURNAL = "Is journal.path right, and has an agent run on this machine?"
+
+const withDatabase = <A>(location: string | URL, use: (db: DatabaseSync) => A): A => {
+  const db = openDatabase(location, true)
+  try {
+    if (isEmpty(db)) throw new Refusal("Other", "no agent has begun this journal yet", NO_JOURNAL)
+    return use(db)
+  } finally {
+    db.close()
+  }
+}

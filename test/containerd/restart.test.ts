@@ -1,0 +1,103 @@
+/**
+ * containerd is killed and started again beside a running agent, while its containers go on. It has a containerd of its own, which
+ * no other test needs to be alive.
+ */
+import { renameSync } from "node:fs"
+import { expect, test } from "vitest"
+import { filesOf } from "./account.ts"
+import { expectEventsMatchDisk } from "./journal.ts"
+import { onContainerd } from "./requirements.ts"
+import {
+  agentOn,
+  expectEveryLine,
+  held,
+  podOf,
+  segmentsOf,
+  segmentsReach,
+  sharedContainerd,
+  soon,
+  writerIn,
+} from "./scene.ts"
+
+const TEST_MS = 120_000
+const WRITING = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.05 }
+
+const POLICY = { maxSize: "1Mi", maxFiles: 1000 }
+
+onContainerd("when containerd is killed and started again", () => {
+  const containerd = sharedContainerd()
+
+  test(
+    "the agent says so, waits, finds it again and goes on rotating, and no line is lost",
+    async () => {
+      const pod = await podOf(containerd(), "restart")
+      const writer = await writerIn(containerd(), pod, "writer", WRITING)
+      const agent = agentOn(containerd(), POLICY, { timeout: "2s" })
+      await segmentsReach(writer.log, 2, agent)
+
+      // What containerd has read from a container but not yet written dies with it (seen: up to 150 lines). That isn't the
+      // agent's to prevent, so the writer is held until all that it wrote is on disk.
+      await held(writer)
+      const before = (await agent.events()).length
+      await containerd().kill()
+      writer.gate.release()
+      const failure = await soon(agent, "an event that says the runtime can't be reached", async () =>
+        (await agent.events()).slice(before).find(({ type }) => type === "Failed"),
+      )
+      expect(failure.data).toEqual(
+        expect.objectContaining({ reason: expect.any(String), hint: expect.stringMatching(/\S/) }),
+      )
+      console.info(`containerd killed: ${JSON.stringify({ log: failure.log, data: failure.data })}`)
+      expect(agent.running).toBe(true)
+
+      const down = segmentsOf(writer.log).length
+      await containerd().resume()
+      await segmentsReach(writer.log, down + 3, agent)
+      const lines = await held(writer)
+      expect(await agent.stop()).toEqual({ code: 0, signal: null })
+
+      const found = expectEveryLine(writer, lines)
+      expect(filesOf(writer.log).filter(({ role }) => role === "temporary" || role === "foreign")).toEqual([])
+      expectEventsMatchDisk(await agent.events(), writer.container.log, found)
+    },
+    TEST_MS,
+  )
+
+  test(
+    "an agent that starts before it and finds a rotation cut off waits for it, and the log goes on in a new file",
+    async () => {
+      const pod = await podOf(containerd(), "cut-off")
+      const writer = await writerIn(containerd(), pod, "writer", WRITING)
+      const first = agentOn(containerd(), POLICY, { timeout: "2s" })
+      await segmentsReach(writer.log, 1, first)
+      const firstLines = await held(writer)
+      expect(await first.stop()).toEqual({ code: 0, signal: null })
+      await containerd().kill()
+      // As a kill between rename and reopen leaves it; by a clock that was an hour ahead.
+      const ahead = new Date(Date.now() + 3_600_000)
+        .toISOString()
+        .slice(0, 19)
+        .replaceAll(/[-:]/g, "")
+        .replace("T", "-")
+      renameSync(writer.log, `${writer.log}.${ahead}`)
+
+      const second = agentOn(containerd(), POLICY, { timeout: "2s" })
+      await soon(second, "an event that says the runtime can't be reached", async () =>
+        (await second.events()).some(({ type }) => type === "Failed"),
+      )
+      await containerd().resume()
+      writer.gate.release()
+      await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, second)
+      const lines = await held(writer)
+      expect(lines).toBeGreaterThan(firstLines)
+      expect(await second.stop()).toEqual({ code: 0, signal: null })
+      expectEveryLine(writer, lines)
+      expect(
+        segmentsOf(writer.log)
+          .map(({ stamp }) => stamp)
+          .filter((stamp) => stamp > ahead).length,
+      ).toBeGreaterThanOrEqual(2)
+    },
+    TEST_MS,
+  )
+})

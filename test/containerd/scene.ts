@@ -1,0 +1,153 @@
+/**
+ * What the tests on containerd have in common: one containerd for a file of tests, a writer in a pod, an agent beside it, each
+ * cleaned up when its test ends, and their last words printed when it fails.
+ */
+import { closeSync, fstatSync, mkdtempSync, openSync, readSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { afterAll, beforeAll, expect, onTestFailed, onTestFinished } from "vitest"
+import { account, FAULTLESS, filesOf } from "./account.ts"
+import type { Account } from "./account.ts"
+import { Agent } from "./agent.ts"
+import type { Settings } from "./agent.ts"
+import { Containerd } from "./containerd.ts"
+import { eventually, Hopeless } from "./eventually.ts"
+import { Pod } from "./kubelet.ts"
+import type { RunningContainer } from "./kubelet.ts"
+import { Gate, line, numberOf, writing } from "./writer.ts"
+import type { Writing } from "./writer.ts"
+
+const CONTAINERD_HOOK_MS = 120_000
+/** For what the agent does on its next pass or the one after; long, since other tests share the machine. */
+export const SOON_MS = 30_000
+
+/** A containerd for all tests of this group; it is there from the first hook on. */
+export const sharedContainerd = (): (() => Containerd) => {
+  let containerd: Containerd | undefined
+  beforeAll(async () => {
+    containerd = await Containerd.start()
+  }, CONTAINERD_HOOK_MS)
+  afterAll(async () => {
+    await containerd?.close()
+  }, CONTAINERD_HOOK_MS)
+  return () => {
+    if (containerd === undefined) throw new Error("containerd hasn't been started")
+    return containerd
+  }
+}
+
+export const podOf = async (containerd: Containerd, name: string): Promise<Pod> => {
+  const pod = await Pod.run(containerd, name)
+  onTestFinished(async () => {
+    // A test that kills containerd may fail before it has started it again.
+    if (!containerd.running) await containerd.resume()
+    await pod.remove()
+  }, CONTAINERD_HOOK_MS)
+  return pod
+}
+
+export interface Writer {
+  readonly container: RunningContainer
+  readonly gate: Gate
+  readonly writing: Writing
+  /** The active file. */
+  readonly log: string
+}
+
+/** A container that writes; `restart` above 0 starts it anew, with a log of its own. */
+export const writerIn = async (
+  containerd: Containerd,
+  pod: Pod,
+  name: string,
+  what: Writing,
+  restart = 0,
+): Promise<Writer> => {
+  const gate = new Gate(containerd.scratch)
+  const container = await pod.start(name, writing(what), { gate: gate.folder, restart })
+  return { container, gate, writing: what, log: container.log.path }
+}
+
+const keepUntilTheEnd = (containerd: Containerd, agent: Agent): Agent => {
+  onTestFailed(() => {
+    console.error(`${agent.output()}\n\n${containerd.output()}`)
+  })
+  onTestFinished(async () => {
+    if (agent.running) await agent.stop()
+  }, CONTAINERD_HOOK_MS)
+  return agent
+}
+
+/** `cordwood run` on containerd's socket, or on one that stands before it. */
+export const agentOn = (
+  containerd: Containerd,
+  policy: Settings["policy"],
+  settings: Partial<Omit<Settings, "policy">> = {},
+): Agent =>
+  keepUntilTheEnd(containerd, Agent.run(containerd.scratch, { socket: containerd.socket, ...settings, policy }))
+
+/** `cordwood run` on a configuration as a user writes it. */
+export const agentWith = (containerd: Containerd, yaml: (folder: string) => string): Agent => {
+  const folder = mkdtempSync(join(containerd.scratch, "agent-"))
+  return keepUntilTheEnd(containerd, Agent.runWith(folder, yaml(folder)))
+}
+
+/** The same configuration once more, journal included, after `agent` has ended. */
+export const agentAfter = (containerd: Containerd, agent: Agent): Agent => keepUntilTheEnd(containerd, agent.again())
+
+export const segmentsOf = (log: string) => filesOf(log).filter(({ role }) => role === "segment")
+
+/** What the agent is to bring about soon. Not waited for any longer once it has ended; its output is told when it doesn't come. */
+export const soon = <A>(
+  agent: Agent,
+  what: string,
+  ask: () => A | undefined | false | Promise<A | undefined | false>,
+): Promise<A> =>
+  eventually({ what, withinMs: SOON_MS, instead: () => agent.output() }, async () => {
+    if (!agent.running) throw new Hopeless(agent.output())
+    return await ask()
+  })
+
+/** Back when the log has at least so many segments. */
+export const segmentsReach = async (log: string, count: number, agent: Agent): Promise<void> => {
+  await soon(agent, `${count} segments of ${log}`, () => segmentsOf(log).length >= count)
+}
+
+const lastBytes = (path: string, bytes: number): string => {
+  const file = openSync(path, "r")
+  try {
+    const from = Math.max(0, fstatSync(file).size - bytes)
+    const buffer = Buffer.alloc(bytes)
+    return buffer.toString("latin1", 0, readSync(file, buffer, 0, bytes, from))
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Back when line `number`, the last one that its writer has written, has come through containerd to the disk. */
+export const onDisk = async ({ log, writing: { lineChars } }: Writer, number: number): Promise<void> => {
+  const whole = line(number, lineChars)
+  const beginning = whole.slice(0, whole.indexOf(" ", whole.indexOf(" ") + 1) + 1)
+  await eventually({ what: `line ${number} in ${log}`, withinMs: SOON_MS }, () => {
+    // The line may lie in the newest segment, or partly there, when the active file has just been cut.
+    const newest = segmentsOf(log)
+      .filter(({ compressed }) => !compressed)
+      .slice(-1)
+      .map(({ name }) => join(dirname(log), name))
+    const tails = [...newest, log].map((path) => lastBytes(path, 2 * lineChars + 1_000)).join("")
+    return tails.includes(beginning) && tails.endsWith(`${whole.slice(-4)}\n`)
+  })
+}
+
+/** Holds the writer; how many lines it has written, once the last of them is on disk. */
+export const held = async (writer: Writer): Promise<number> => {
+  const lines = await writer.gate.hold()
+  await onDisk(writer, lines)
+  return lines
+}
+
+/** What must be so of a log of which nothing was removed, when its writer is held and its agent has ended. */
+export const expectEveryLine = ({ log, writing: { lineChars } }: Writer, lines: number): Account => {
+  const found = account(log, numberOf(lineChars), { from: 1, to: lines })
+  const { faults, first, last, unfinished } = found
+  expect({ faults, first, last, unfinished }).toEqual({ faults: FAULTLESS, first: 1, last: lines, unfinished: {} })
+  return found
+}

@@ -1,0 +1,185 @@
+// Holds that what is published works: every public package is packed, installed into an empty project outside of the
+// repository, and used there as a stranger would. Reads `dist`, so it needs a build; `npm test` makes one first.
+import { execFile } from "node:child_process"
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs"
+import { tmpdir } from "node:os"
+import { delimiter, dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { afterAll, beforeAll, expect, test } from "vitest"
+
+const repository = fileURLToPath(new URL("../..", import.meta.url))
+const packages = ["packages/core", "packages/fs-adapter", "packages/plugins/gzip", "packages/agent"]
+
+/** npm may have to fetch the dependencies where its cache is cold. */
+const installLimitMs = 180_000
+const commandLimitMs = 60_000
+
+// `npm test` hands its own project's settings down in the environment; npm in the empty project must not see them. What says
+// where packages come from stays.
+const keptSettings = /^npm_config_(registry|cache|userconfig|globalconfig|.*proxy|cafile)$/i
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name) || keptSettings.test(name)),
+)
+// This Node first: the system's may be too old.
+const env = {
+  ...environment,
+  PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}`,
+  NO_COLOR: "1",
+}
+
+const execute = promisify(execFile)
+const run = (command: string, args: ReadonlyArray<string>, cwd: string, timeout = commandLimitMs) =>
+  execute(command, args, { cwd, env, timeout, maxBuffer: 64 * 1024 * 1024 })
+
+interface Packed {
+  readonly name: string
+  readonly filename: string
+  readonly files: ReadonlyArray<{ readonly path: string }>
+}
+
+let project = ""
+let packed: ReadonlyArray<Packed> = []
+
+beforeAll(async () => {
+  for (const folder of packages) {
+    if (!existsSync(join(repository, folder, "dist/index.js"))) {
+      throw new Error(`${folder}/dist is missing: run \`npm run build\` first, or \`npm test\`, which does`)
+    }
+  }
+  project = realpathSync(mkdtempSync(join(tmpdir(), "cordwood-package-")))
+  const folders = packages.map((folder) => join(repository, folder))
+  const pack = await run(
+    "npm",
+    ["pack", "--json", "--ignore-scripts", "--pack-destination", project, ...folders],
+    project,
+  )
+  const answer: unknown = JSON.parse(pack.stdout)
+  packed = (Array.isArray(answer) ? answer : Object.values(answer as object)) as ReadonlyArray<Packed>
+  writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
+  const tarballs = packed.map(({ filename }) => `./${filename}`)
+  const quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--loglevel=error"]
+  await run("npm", ["install", ...quiet, "--ignore-scripts", ...tarballs], project, installLimitMs)
+}, installLimitMs + commandLimitMs)
+
+afterAll(() => {
+  if (project !== "") rmSync(project, { recursive: true, force: true })
+})
+
+test("each package holds its sources, its build, its licence and its README, and nothing else", () => {
+  const tops = packed.map(({ name, files }) => ({
+    name,
+    tops: [...new Set(files.map(({ path }) => path.split("/")[0]))].toSorted(),
+  }))
+  const expected = ["LICENSE", "README.md", "dist", "package.json", "src"]
+  expect(tops.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual([
+    { name: "@cordwood/agent", tops: expected },
+    { name: "@cordwood/core", tops: expected },
+    { name: "@cordwood/fs-adapter", tops: expected },
+    { name: "@cordwood/plugin-gzip", tops: expected },
+  ])
+})
+
+test("every entry point can be imported, and each file it names is there", async () => {
+  const specifiers: Array<string> = []
+  for (const { name } of packed) {
+    const folder = join(project, "node_modules", name)
+    const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+      exports: Record<string, Record<string, string>>
+    }
+    for (const [entry, targets] of Object.entries(manifest.exports)) {
+      specifiers.push(join(name, entry))
+      for (const target of Object.values(targets)) {
+        expect(existsSync(join(folder, target)), `${name} names ${target}`).toBe(true)
+      }
+    }
+  }
+  const script = specifiers.map((specifier) => `await import(${JSON.stringify(specifier)})`).join("\n")
+  writeFileSync(join(project, "entries.js"), `${script}\nconsole.log("imported")\n`)
+  expect(await run(process.execPath, ["entries.js"], project)).toEqual({ stdout: "imported\n", stderr: "" })
+  expect(specifiers.toSorted()).toEqual([
+    "@cordwood/agent",
+    "@cordwood/core",
+    "@cordwood/core/testing",
+    "@cordwood/fs-adapter",
+    "@cordwood/plugin-gzip",
+  ])
+})
+
+test("the installed command answers --help with every command", async () => {
+  const { stdout, stderr } = await run(join(project, "node_modules/.bin/cordwood"), ["--help"], project)
+  const commands = ["run", "once", "plan", "events", "status", "config", "demo"]
+  const named = commands.filter((name) => new RegExp(String.raw`^\s+${name}\b`, "m").test(stdout))
+  expect({ named, stderr }).toEqual({ named: commands, stderr: "" })
+})
+
+const witness = `
+// Writes down what it is told. Brings an effect and a zod of its own: the command's are inside its bundle.
+import { appendFileSync } from "node:fs"
+import { definePlugin } from "@cordwood/core"
+import { Effect } from "effect"
+import * as z from "zod"
+
+export default definePlugin({
+  name: "witness",
+  api: 1,
+  config: z.strictObject({ file: z.string() }),
+  setup: ({ file }) =>
+    Effect.gen(function* () {
+      yield* Effect.addFinalizer(() => Effect.sync(() => appendFileSync(file, "closed\\n")))
+      return { observe: (event) => Effect.sync(() => appendFileSync(file, event.type + "\\n")) }
+    }),
+})
+`
+
+test("a stranger's plugin, with an effect of its own, works in the installed command", async () => {
+  mkdirSync(join(project, "logs"))
+  writeFileSync(join(project, "logs/app.log"), "one line\n".repeat(1000))
+  writeFileSync(join(project, "witness.js"), witness)
+  const config = {
+    sources: [{ files: { include: [join(project, "logs/*.log")], reopen: "none" } }],
+    policy: { maxSize: "1Ki", maxFiles: 3, compression: "none" },
+    journal: { path: join(project, "journal.db") },
+    plugins: [{ use: "./witness.js", with: { file: join(project, "witnessed") } }],
+  }
+  writeFileSync(join(project, "cordwood.json"), JSON.stringify(config))
+  await run(join(project, "node_modules/.bin/cordwood"), ["once", "--config", "cordwood.json"], project)
+  const segments = readdirSync(join(project, "logs")).filter((name) => /^app\.log\.\d{8}-\d{6}$/.test(name))
+  const witnessed = readFileSync(join(project, "witnessed"), "utf8").trim().split("\n")
+  expect({
+    contents: segments.map((name) => readFileSync(join(project, "logs", name), "utf8")),
+    witnessed: witnessed.filter((line) => line === "Rotated" || line === "closed"),
+  }).toEqual({ contents: ["one line\n".repeat(1000)], witnessed: ["Rotated", "closed"] })
+})
+
+test("the library example type-checks against the published declarations, and runs", async () => {
+  copyFileSync(join(repository, "examples/library/rotate.ts"), join(project, "rotate.ts"))
+  const compilerOptions = {
+    target: "es2024",
+    module: "nodenext",
+    strict: true,
+    noEmit: true,
+    // Other people's declarations, effect's among them, are not ours to check.
+    skipLibCheck: true,
+    verbatimModuleSyntax: true,
+    types: ["node"],
+    typeRoots: [join(repository, "node_modules/@types")],
+  }
+  writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["rotate.ts"] }))
+  const check = await run(join(repository, "node_modules/.bin/tsc"), ["--project", "tsconfig.json"], project).catch(
+    (error: { stdout: string }) => error,
+  )
+  expect(check.stdout).toBe("")
+  const { stdout } = await run(process.execPath, ["rotate.ts"], project)
+  expect(stdout).not.toBe("")
+})
