@@ -3,13 +3,13 @@ import { assert, describe, it } from "@effect/vitest"
 import {
   type Appended,
   type Codec,
+  type Configured,
   definePlugin,
   type Envelope,
   Journal,
   JournalError,
   type Log,
   LogFiles,
-  type PluginFactory,
   type Source,
   type Unstored,
 } from "@cordwood/core"
@@ -25,8 +25,8 @@ const text = new TextEncoder()
 const pathOf = (name: string): string => `/pods/ns_${name}_uid/app/0.log`
 const logOf = (name: string): Log => ({ path: pathOf(name), pod: name, containerId: name })
 
-const bring = (codec: Codec): PluginFactory<z.ZodType> =>
-  definePlugin({ name: codec.id, api: 1, config: z.strictObject({}), setup: () => Effect.succeed({ codecs: [codec] }) })
+const bring = (codec: Codec): Configured =>
+  definePlugin({ name: codec.id, api: 1, config: z.strictObject({}), setup: () => Effect.succeed({ codecs: [codec] }) })()
 
 interface Stage {
   readonly world: World
@@ -74,7 +74,7 @@ const agentOf = (
           {
             sources: [{ name: "world", open: Effect.sync(() => world.source(() => names().map(logOf))) }],
             policy: { maxSize: 10, maxFiles: 4, compression: "plain" },
-            plugins: [bring(plainCodec)()],
+            plugins: [bring(plainCodec)],
             ...options,
           },
           ports,
@@ -167,7 +167,7 @@ describe("a running agent", () => {
           await new Promise(() => {})
         },
       }
-      const agent = yield* agentOf(on, () => ["slow", "b"], { workers: 1, plugins: [bring(hanging)()] })
+      const agent = yield* agentOf(on, () => ["slow", "b"], { workers: 1, plugins: [bring(hanging)] })
       const running = yield* Effect.forkScoped(agent.run)
       yield* TestClock.adjust("1 second")
       yield* until("the compression has begun", () => begun)
@@ -360,20 +360,22 @@ describe("one pass over all logs", () => {
 })
 
 describe("a plugin that is no good", () => {
-  const broken = (setup: () => Effect.Effect<never>, api = 1): PluginFactory<z.ZodType> =>
-    definePlugin({ name: "broken", api: api as 1, config: z.strictObject({ level: z.int().optional() }), setup })
+  const broken = (setup: () => Effect.Effect<never>, { api = 1, config = {} } = {}): Configured => ({
+    ...definePlugin({ name: "broken", api: api as 1, config: z.strictObject({ level: z.int().optional() }), setup })(),
+    config,
+  })
   const cases: ReadonlyArray<readonly [string, AgentOptions["plugins"], string]> = [
-    ["made for a newer api", [broken(() => Effect.never, 2)()], "plugin broken, load: it is made for plugin api 2, this agent has 1"],
-    ["dying at set-up", [broken(() => Effect.die(new Error("bug")))()], "plugin broken, setup: bug"],
+    ["made for a newer api", [broken(() => Effect.never, { api: 2 })], "plugin broken, load: it is made for plugin api 2, this agent has 1"],
+    ["dying at set-up", [broken(() => Effect.die(new Error("bug")))], "plugin broken, setup: bug"],
     [
       "returning nothing",
-      [broken(() => Effect.succeed(undefined) as unknown as Effect.Effect<never>)()],
+      [broken(() => Effect.succeed(undefined) as unknown as Effect.Effect<never>)],
       "plugin broken, setup: its setup returned no contributions",
     ],
-    ["never ready", [broken(() => Effect.never)()], "plugin broken, setup: not ready within 30 s"],
+    ["never ready", [broken(() => Effect.never)], "plugin broken, setup: not ready within 30 s"],
     [
       "given a setting it doesn't know",
-      [broken(() => Effect.never)({ levle: 3 } as never)],
+      [broken(() => Effect.never, { config: { levle: 3 } })],
       'plugin broken, config: ✖ Unrecognized key: "levle"',
     ],
   ]

@@ -31,7 +31,7 @@ import {
   type Step,
   stepName,
 } from "@cordwood/core"
-import { Cause, Clock, Effect } from "effect"
+import { Cause, Clock, Effect, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
 import type { Problem } from "./report.ts"
 import type { Recorder } from "../record/recorder.ts"
@@ -93,6 +93,17 @@ const LAST_STAMP = "99991231-235959"
 
 /** Scans, plans, and takes the rotation steps; the rest is in what it returns. */
 export const pass = (ports: PassPorts, watched: Watched, tally: Tally): Effect.Effect<Upkeep> =>
+  Effect.useSpan("cordwood.pass", { attributes: { "log.file.path": watched.log.path } }, (span) =>
+    Effect.withParentSpan(passWithin(span, ports, watched, tally), span),
+  )
+
+/** Upkeep outlives the rotation half of its pass, and still belongs to the pass's span. */
+const passWithin = (
+  span: Tracer.Span,
+  ports: PassPorts,
+  watched: Watched,
+  tally: Tally,
+): Effect.Effect<Upkeep> =>
   Effect.gen(function* () {
     const current = new Pass(ports, watched, tally)
     const scanned = yield* Effect.result(scan(ports, watched.log))
@@ -120,7 +131,9 @@ export const pass = (ports: PassPorts, watched: Watched, tally: Tally): Effect.E
     ports.files.glance(watched.log.path, glance)
     return {
       steps: rest,
-      run: Effect.forEach(rest, (step) => (ports.stopping() ? Effect.void : current.take(step)), { discard: true }),
+      run: Effect.forEach(rest, (step) => (ports.stopping() ? Effect.void : current.take(step)), { discard: true }).pipe(
+        Effect.withParentSpan(span),
+      ),
       settled: steps.length === 0 && snapshot.takenAtMs - glance.directoryChangedMs > SETTLED_MS,
     }
   })
