@@ -4,8 +4,8 @@
  */
 import * as z from "zod"
 import { head, type Envelope } from "./envelope.ts"
-import { CORE_VERSION, isCoreType, payloads } from "./payload.ts"
-import { upcast, type Upcasters, upcasters as coreUpcasters } from "./upcast.ts"
+import { isCoreType, payloads } from "./payload.ts"
+import { currentVersion, upcast, type Upcasters, upcasters as coreUpcasters } from "./upcast.ts"
 
 export type Decoded =
   | { readonly _tag: "Known"; readonly event: Envelope }
@@ -25,13 +25,20 @@ export const decode = (raw: unknown, options: DecodeOptions = {}): Decoded => {
   const parsed = Head.safeParse(raw)
   if (!parsed.success) return { _tag: "Invalid", problem: z.prettifyError(parsed.error) }
   const { data: stored, type, version, ...rest } = parsed.data
-  const schema = isCoreType(type) ? payloads[type] : options.plugins?.[type]
-  const raised = upcast(options.upcasters ?? coreUpcasters, type, version, stored)
-  if (schema === undefined || (isCoreType(type) && raised.version !== CORE_VERSION)) {
-    return { _tag: "Unknown", type, version, raw }
+  const { plugins = {}, upcasters = coreUpcasters } = options
+  const schema = isCoreType(type) ? payloads[type] : Object.hasOwn(plugins, type) ? plugins[type] : undefined
+  const current = currentVersion(upcasters, type)
+  if (schema === undefined || version > current) return { _tag: "Unknown", type, version, raw }
+  const invalid = (problem: string): Decoded => ({ _tag: "Invalid", problem: `${type} ${rest.id}: ${problem}` })
+  let raised
+  try {
+    raised = upcast(upcasters, type, version, stored)
+  } catch (error) {
+    // An upcaster relies on the shape of its version, which stored data may not have.
+    return invalid(`version ${version} can't be raised to ${current}: ${String(error)}`)
   }
   const data = schema.safeParse(raised.data)
-  if (!data.success) return { _tag: "Invalid", problem: `${type} ${rest.id}: ${z.prettifyError(data.error)}` }
+  if (!data.success) return invalid(z.prettifyError(data.error))
   // The schema above belongs to the type, which the compiler can't follow through the lookup.
   return { _tag: "Known", event: { ...rest, type, version: raised.version, data: data.data } as Envelope }
 }

@@ -10,7 +10,17 @@ const bytes = z.int().min(0)
 const durationMs = z.number().min(0)
 
 /** What a failure or a deferral was about: a step of a pass, or the part of the agent that failed outside of one. */
-export const Activity = z.enum(["scan", "clean", "remove", "compress", "rotate", "reopen", "source", "journal", "plugin"])
+export const Activity = z.enum([
+  "scan",
+  "clean",
+  "remove",
+  "compress",
+  "rotate",
+  "reopen",
+  "source",
+  "journal",
+  "plugin",
+])
 export type Activity = z.infer<typeof Activity>
 
 export const payloads = {

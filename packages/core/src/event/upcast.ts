@@ -6,6 +6,14 @@ export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: u
 /** Every core type is at its first version, so there is nothing to raise yet. */
 export const upcasters: Upcasters = {}
 
+/** The current version of a type: where its upcasters, from the first version on, lead to. */
+export const currentVersion = (all: Upcasters, type: string): number => {
+  const steps = Object.hasOwn(all, type) ? all[type] : undefined
+  let version = 1
+  while (steps?.[version] !== undefined) version += 1
+  return version
+}
+
 /** Applies every upcaster from `version` on; without one, data and version come back as they are. */
 export const upcast = (
   all: Upcasters,

@@ -92,6 +92,6 @@ const settle = (
   deferred.delete(path)
   const failing = new Map(state.failing)
   failing.delete(failureKey(step, path))
-  if (change.remove !== undefined) for (const key of failing.keys()) if (key.endsWith(` ${path}`)) failing.delete(key)
+  if (change.remove !== undefined) for (const [key, about] of failing) if (about.path === path) failing.delete(key)
   return { ...state, names, deferred, failing }
 }

@@ -77,15 +77,17 @@ export const given = (situation: Situation) => ({
     const snapshot = givenSnapshot(situation)
     const steps = plan(limits, snapshot, now)
     for (const file of steps.flatMap(filesOf)) checkShown(snapshot, file)
+    const namesAfter = Object.keys(filesAfter(situation, steps)).toSorted()
     return {
       steps,
       /** The steps as text, in order. */
       lines: steps.map(tellStep),
       /** Throws unless these are all the steps, in this order; see `tellStep` for how they are written. */
       thenSteps: (...expected: ReadonlyArray<string>): void => checkSame(steps.map(tellStep), expected),
-      /** Throws unless these are the names in the directory, sorted, after every step has been done. */
-      thenNames: (...expected: ReadonlyArray<string>): void =>
-        checkSame(Object.keys(filesAfter(situation, steps)).toSorted(), expected),
+      /** The names in the directory after every step has been done, sorted. */
+      namesAfter,
+      /** Throws unless `namesAfter` are these. */
+      thenNames: (...expected: ReadonlyArray<string>): void => checkSame(namesAfter, expected),
       /** The situation after every step has been done; `laterMs` after the first one. The rotated file keeps the time it was written at. */
       andDone: (laterMs = AGE_MS) => given(situationAfter(situation, steps, laterMs)),
     }

@@ -77,13 +77,24 @@ export const journalSuite: ReadonlyArray<JournalCase> = [
     name: "gives events rising positions, in order, and reads them back whole",
     run: Effect.gen(function* () {
       const journal = yield* Journal
-      const events = [eventOf(1, scanned(["0.log.20260909-043310"])), eventOf(2, rotated("/r")), eventOf(3, removed("/s"))]
+      const events = [
+        eventOf(1, scanned(["0.log.20260909-043310"])),
+        eventOf(2, rotated("/r")),
+        eventOf(3, removed("/s")),
+      ]
       const one = yield* journal.append(events.slice(0, 2))
       const two = yield* journal.append(events.slice(2))
       const all = [...one.events, ...two.events]
       const positions = all.map((event) => event.position)
-      yield* expectEqual("appended", all, events.map((event, at) => ({ ...event, position: positions[at] })))
-      yield* expectThat(`positions don't rise: ${positions.join(" ")}`, positions.every((at, n) => at > (positions[n - 1] ?? 0)))
+      yield* expectEqual(
+        "appended",
+        all,
+        events.map((event, at) => ({ ...event, position: positions[at] })),
+      )
+      yield* expectThat(
+        `positions don't rise: ${positions.join(" ")}`,
+        positions.every((at, n) => at > (positions[n - 1] ?? 0)),
+      )
       yield* expectEqual("replaced", [one.replaced, two.replaced], [null, null])
       yield* expectEqual("read", yield* journal.read({}), known(all))
     }),
@@ -176,7 +187,11 @@ export const journalSuite: ReadonlyArray<JournalCase> = [
         eventOf(7, rotated("/b-1"), b),
         eventOf(8, failed(c.path), c),
       ])
-      yield* journal.append([eventOf(9, removed("/a-1"), a), eventOf(10, removed("/b-0"), b), eventOf(11, failed(c.path), c)])
+      yield* journal.append([
+        eventOf(9, removed("/a-1"), a),
+        eventOf(10, removed("/b-0"), b),
+        eventOf(11, failed(c.path), c),
+      ])
       yield* expectEqual("replay", numbersOf(yield* journal.replay), [3, 4, 6, 7, 8, 9, 10, 11])
       yield* journal.append([eventOf(12, rotated("/a-3"), a), eventOf(13, scanned(), b)])
       yield* expectEqual("replay", numbersOf(yield* journal.replay), [6, 7, 8, 9, 11, 12, 13])
@@ -199,7 +214,17 @@ export const journalSuite: ReadonlyArray<JournalCase> = [
     name: "keeps hostile names as they are",
     run: Effect.gen(function* () {
       const journal = yield* Journal
-      const names = ["it's", 'a"quote', "new\nline", "nul\0", "🪵", "%s ? :x $1", "'; DROP TABLE events; --", "é", "e\u0301"]
+      const names = [
+        "it's",
+        'a"quote',
+        "new\nline",
+        "nul\0",
+        "🪵",
+        "%s ? :x $1",
+        "'; DROP TABLE events; --",
+        "é",
+        "e\u0301",
+      ]
       const logs = names.map((name): Log => ({ path: `/var/log/${name}` }))
       const { events } = yield* journal.append(logs.map((log, n) => eventOf(n, removed(log.path), log)))
       yield* expectEqual("read", yield* journal.read({}), known(events))

@@ -90,7 +90,9 @@ export const makeMemoryJournal = (options: MemoryJournalOptions = {}): MemoryJou
       const sinceMs = query.since === undefined ? Number.NEGATIVE_INFINITY : Date.parse(query.since)
       if (Number.isNaN(sinceMs)) {
         const detail = `"${query.since}" is no time`
-        return Effect.fail(new JournalError({ op: "read", path, reason: "Other", detail, hint: "Times are ISO 8601 in UTC." }))
+        return Effect.fail(
+          new JournalError({ op: "read", path, reason: "Other", detail, hint: "Times are ISO 8601 in UTC." }),
+        )
       }
       const after = query.after ?? 0
       const found = decoded(({ position, time }) => position > after && Date.parse(time) >= sinceMs)
