@@ -97,12 +97,15 @@ const reasonOf = (error: unknown, path: string): JournalReason => {
 }
 
 const HINTS = {
-  Locked: (path) => `One agent keeps a journal. Stop the other one, or give this one another journal.path than ${path}.`,
+  Locked: (path) =>
+    `One agent keeps a journal. Stop the other one, or give this one another journal.path than ${path}.`,
   Denied: (path) => `Let the agent's user write ${path} and the directory it is in, or change journal.path.`,
-  NoSpace: (path) => `Free space on the file system of ${dirname(path)}. Until then events wait in memory; rotation goes on.`,
+  NoSpace: (path) =>
+    `Free space on the file system of ${dirname(path)}. Until then events wait in memory; rotation goes on.`,
   ReadOnly: (path) => `Mount the file system of ${dirname(path)} writable, or change journal.path.`,
   Corrupt: (path) => `The agent sets a damaged journal aside and begins a new one; if it can't, move ${path} away.`,
-  Busy: (path) => `Another program holds ${path} locked, for example a sqlite3 shell in a transaction; end that transaction.`,
+  Busy: (path) =>
+    `Another program holds ${path} locked, for example a sqlite3 shell in a transaction; end that transaction.`,
   Other: (path) => `Look at ${path} and at the disk it is on (dmesg); a copy of the file can be examined with sqlite3.`,
 } as const satisfies Record<JournalReason, (path: string) => string>
 

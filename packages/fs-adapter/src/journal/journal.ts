@@ -8,12 +8,12 @@ import { makeWriter, MAX_BYTES_MIN } from "./writer.ts"
 
 /** Milliseconds: 30 days. */
 export const JOURNAL_KEEP_MS = 30 * 24 * 60 * 60_000
-/** Bytes: 256 MiB, some 200,000 to 400,000 events. */
+/** Bytes: 256 MiB, some 200,000 events. */
 export const JOURNAL_MAX_BYTES = 256 * 1024 * 1024
 /** Retention goes on between appends too, or an idle agent would keep its events for ever. */
 const TEND_EVERY = "1 minute"
 /** Rounds in a row before the next minute; each gives way to other work in between. */
-const TEND_ROUNDS_MAX = 200
+const TEND_ROUNDS_MAX = 400
 
 export interface SqliteJournalOptions {
   /** Of the database; its lock, its log of writes and what is set aside lie beside it, with longer names. */

@@ -111,7 +111,11 @@ export const ensureFile = (path: string): boolean => {
   const seen = lstatSync(path)
   if (!seen.isFile()) {
     const kind = seen.isSymbolicLink() ? "a symbolic link" : seen.isDirectory() ? "a directory" : "no regular file"
-    throw new Refusal("Other", `${path} is ${kind}; it is neither followed nor touched`, "Remove it, or correct journal.path.")
+    throw new Refusal(
+      "Other",
+      `${path} is ${kind}; it is neither followed nor touched`,
+      "Remove it, or correct journal.path.",
+    )
   }
   // Asked beforehand, because SQLite opens what it can't write for reading, without a word. Throws EROFS or EACCES.
   accessSync(path, constants.W_OK)
@@ -165,7 +169,8 @@ const asideNames = (path: string): ReadonlyArray<string> =>
  * if there was no journal. The caller holds the lock, so that nobody else takes the name meanwhile.
  */
 export const setAside = (path: string, nowMs: number): string | null => {
-  const kept = lstatOrNull(path) === null ? null : freeName(`${path}.corrupt-${formatStamp(nowMs) ?? "00000000-000000"}`)
+  const kept =
+    lstatOrNull(path) === null ? null : freeName(`${path}.corrupt-${formatStamp(nowMs) ?? "00000000-000000"}`)
   if (kept !== null) {
     for (const suffix of ["", ...COMPANIONS]) {
       if (lstatOrNull(path + suffix) !== null) renameSync(path + suffix, kept + suffix)

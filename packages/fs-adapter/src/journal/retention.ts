@@ -6,10 +6,10 @@
 import type { DatabaseSync } from "node:sqlite"
 import { scalarNumber } from "./sqlite.ts"
 
-/** Rows that one round looks at, unless the append before it was larger: some 5 ms, so that no append is held up by retention. */
-export const ROUND_ROWS = 128
+/** Rows that one round looks at, unless the append before it was larger: some 5 ms, so no append is held up by retention. */
+export const ROUND_ROWS = 64
 /** Pages of 4 KiB that one round gives back to the file system. */
-const ROUND_PAGES = 128
+const ROUND_PAGES = 64
 /** The age of events is looked at this many times in `keepMs`, but not more often than the next two say. */
 const LOOKS_PER_KEEP = 100
 const LOOK_EVERY_MIN_MS = 1_000

@@ -42,7 +42,9 @@ const REPLAY = `
 
 /** A limit that isn't a number of events counts as none given. */
 const limitOf = (limit: number | undefined): number =>
-  limit === undefined || Number.isNaN(limit) ? READ_LIMIT : Math.min(Math.max(0, Math.trunc(limit)), Number.MAX_SAFE_INTEGER)
+  limit === undefined || Number.isNaN(limit)
+    ? READ_LIMIT
+    : Math.min(Math.max(0, Math.trunc(limit)), Number.MAX_SAFE_INTEGER)
 
 export const readEvents = (db: DatabaseSync, query: JournalQuery, options: DecodeOptions): ReadonlyArray<Decoded> => {
   let after = Math.max(0, Math.trunc(query.after ?? 0))
@@ -50,7 +52,11 @@ export const readEvents = (db: DatabaseSync, query: JournalQuery, options: Decod
   if (query.since !== undefined) {
     sinceMs = Date.parse(query.since)
     if (Number.isNaN(sinceMs)) {
-      throw new Refusal("Other", `"${query.since}" is no time`, "Times are ISO 8601 in UTC, such as 2026-09-09T04:33:10Z.")
+      throw new Refusal(
+        "Other",
+        `"${query.since}" is no time`,
+        "Times are ISO 8601 in UTC, such as 2026-09-09T04:33:10Z.",
+      )
     }
     // Found through the index by time, so that what is older isn't read at all.
     const first = Object.values(db.prepare(FIRST_SINCE).get(sinceMs) ?? {})[0]

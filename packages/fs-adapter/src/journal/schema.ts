@@ -62,7 +62,11 @@ export const createTables = (db: DatabaseSync, after: number): void => {
 
 export const useWal = (db: DatabaseSync): void => {
   if (scalar(db, "PRAGMA journal_mode = WAL") === "wal") return
-  throw new Refusal("Other", "the file system can't share memory between processes", "Put journal.path on a local disk.")
+  throw new Refusal(
+    "Other",
+    "the file system can't share memory between processes",
+    "Put journal.path on a local disk.",
+  )
 }
 
 /** Reads enough of the journal to find that it is none, or that its ends are damaged. */
@@ -81,7 +85,8 @@ export const probe = (db: DatabaseSync): void => {
     const version = scalarNumber(db, "PRAGMA user_version")
     // A table or a column is missing, says SQLite.
     const said = error instanceof Error ? error.message : String(error)
-    if (version <= SCHEMA_VERSION) throw new Damage(`the journal's tables are not what they were: ${said}`, { cause: error })
+    if (version <= SCHEMA_VERSION)
+      throw new Damage(`the journal's tables are not what they were: ${said}`, { cause: error })
     throw new Refusal(
       "Other",
       `a newer agent wrote this journal (schema ${version}, this one knows ${SCHEMA_VERSION}): ${said}`,

@@ -70,7 +70,7 @@ const SQL = {
   owner: "SELECT value FROM meta WHERE key = 'owner'",
   log: "SELECT id FROM logs WHERE path = ?",
   newLog: "INSERT INTO logs (path) VALUES (?)",
-  insert: "INSERT INTO events (id, time_ms, log, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+  insert: "INSERT INTO events (id, time_ms, log, body) VALUES (?, ?, ?, ?)",
   stored: "SELECT position, body FROM events WHERE id = ?",
   scanned: "UPDATE logs SET scanned = ? WHERE id = ?",
   rotated: "UPDATE logs SET rotated = ? WHERE id = ?",
@@ -129,7 +129,11 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
     } catch {
       // Damaged, or about to be created: then nobody can say.
     }
-    return new Refusal("Locked", `${owner} keeps this journal`, "Stop that agent, or give this one another journal.path.")
+    return new Refusal(
+      "Locked",
+      `${owner} keeps this journal`,
+      "Stop that agent, or give this one another journal.path.",
+    )
   }
 
   const begin = (now: Moment): Opened => {
@@ -196,7 +200,9 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
       const statements = prepare(db)
       const token = randomUUID()
       const said = `process ${process.pid} on ${hostname()}, since ${new Date(now.wallMs).toISOString()},`
-      const own = db.prepare("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+      const own = db.prepare(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+      )
       db.exec("BEGIN IMMEDIATE")
       own.run("owner", token)
       own.run("owner_said", said)
@@ -331,14 +337,13 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
 
   const store = (statements: Opened["statements"], event: Unstored, body: string, now: Moment): Envelope => {
     const { insert, log, newLog, rotated, scanned, stored } = statements
+    // Asked first, because an insert that meets a conflict uses up a position all the same.
+    const before = stored.get(event.id)
+    if (before !== undefined) return storedBefore(before, event)
     const path = event.log.path
     const id = log.get(path)?.["id"] ?? newLog.run(path).lastInsertRowid
     const timeMs = Date.parse(event.time)
-    const { changes, lastInsertRowid } = insert.run(event.id, Number.isNaN(timeMs) ? now.wallMs : timeMs, id, body)
-    if (Number(changes) === 0) {
-      return storedBefore(stored.get(event.id) ?? {}, event)
-    }
-    const position = Number(lastInsertRowid)
+    const position = Number(insert.run(event.id, Number.isNaN(timeMs) ? now.wallMs : timeMs, id, body).lastInsertRowid)
     if (event.type === "Scanned") scanned.run(position, id)
     if (event.type === "Rotated") rotated.run(position, id)
     return { ...event, position }

@@ -47,7 +47,11 @@ const isStillEmpty = (directory: OpenDirectory, name: string, placeholder: FileS
   isStill(directory, name, placeholder) && lookUp(directory, name)?.size === 0n
 
 const discardEmpty = async (directory: OpenDirectory, name: string, placeholder: FileSeen): Promise<void> => {
-  if (isStillEmpty(directory, name, placeholder)) await discard(directory, name, placeholder)
+  try {
+    if (isStillEmpty(directory, name, placeholder)) await promises.unlink(directory.at(name))
+  } catch {
+    // An empty segment, at worst.
+  }
 }
 
 /**
@@ -69,7 +73,7 @@ export const moveTo = async (op: string, directory: OpenDirectory, file: FileSee
     await promises.rename(directory.at(fromName), directory.at(toName))
   } catch (cause) {
     // A network file system may have done what it says it couldn't.
-    if (isStill(directory, toName, file)) return
+    if (wasDone(directory, toName, file)) return
     await discardEmpty(directory, toName, placeholder)
     throw failureOf(op, file.path)(cause)
   }
@@ -77,6 +81,14 @@ export const moveTo = async (op: string, directory: OpenDirectory, file: FileSee
   const undone = await takeBack(directory, toName, fromName)
   const where = undone ? "it has its name again" : `it lies at ${to}`
   throw failure(op, file.path, "Changed", `another file had taken its place and was renamed instead; ${where}`)
+}
+
+const wasDone = (directory: OpenDirectory, name: string, file: FileSeen): boolean => {
+  try {
+    return isStill(directory, name, file)
+  } catch {
+    return false
+  }
 }
 
 const takeBack = async (directory: OpenDirectory, from: string, to: string): Promise<boolean> => {

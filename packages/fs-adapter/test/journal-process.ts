@@ -1,0 +1,35 @@
+/** A process that keeps a journal, for tests that need a second one: `hold` appends once, `append` until it is killed. */
+import { randomUUID } from "node:crypto"
+import { Effect } from "effect"
+import { Journal, type Unstored } from "@cordwood/core"
+import { sqliteJournal } from "../src/index.ts"
+
+const [mode, path = ""] = process.argv.slice(2)
+const event = (): Unstored => ({
+  id: randomUUID(),
+  time: new Date().toISOString(),
+  version: 1,
+  log: { path: "/var/log/a.log" },
+  metadata: { correlationId: "pass", causationId: null, traceId: null, spanId: null },
+  type: "Removed",
+  data: { path: "/var/log/a.log.1", bytes: 1, reason: "max-files" },
+})
+
+await Effect.gen(function* () {
+  const journal = yield* Journal
+  const stored = yield* journal.append([event()])
+  console.log(`ready ${stored.events[0]?.id} ${stored.events[0]?.position}`)
+  if (mode === "hold") {
+    yield* Effect.promise(() => new Promise((resolve) => process.stdin.once("end", resolve).resume()))
+    return
+  }
+  for (;;) {
+    const { events } = yield* journal.append([event(), event()])
+    for (const { id, position } of events) console.log(`stored ${id} ${position}`)
+    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  }
+}).pipe(
+  Effect.provide(sqliteJournal({ path })),
+  Effect.catch((error) => Effect.sync(() => console.log(`failed ${error.reason} ${error.message}`))),
+  Effect.runPromise,
+)
