@@ -120,7 +120,7 @@ const demo = Command.make(
         (text) => {
           const parsed = parseDuration(text)
           if (!parsed.ok) throw new Error(parsed.problem)
-          if (parsed.value < 1_000) throw new Error("it must be at least 1s")
+          if (parsed.value < 1_000) throw new Error("a duration of at least 1s")
           return parsed.value
         },
         (error) => (error instanceof Error ? error.message : String(error)),

@@ -14,5 +14,5 @@ export const parseSince = (text: string, nowMs: number): string => {
   }
   const duration = parseDuration(given)
   if (duration.ok) return new Date(nowMs - duration.value).toISOString()
-  throw new Error("write a time such as 2026-09-09T04:33:10Z, or for how long: 10m, 1h30m, 2d")
+  throw new Error("a time such as 2026-09-09T04:33:10Z, or for how long: 10m, 1h30m, 2d")
 }
