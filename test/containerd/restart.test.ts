@@ -4,13 +4,14 @@
  */
 import { renameSync } from "node:fs"
 import { expect, test } from "vitest"
-import { filesOf } from "./account.ts"
 import { expectEventsMatchDisk } from "./journal.ts"
 import { onContainerd } from "./requirements.ts"
 import {
   agentOn,
+  atRest,
+  expectOrderly,
+  KEEP_ALL,
   expectEveryLine,
-  held,
   podOf,
   segmentsOf,
   segmentsReach,
@@ -22,8 +23,6 @@ import {
 const TEST_MS = 120_000
 const WRITING = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.05 }
 
-const POLICY = { maxSize: "1Mi", maxFiles: 1000 }
-
 onContainerd("when containerd is killed and started again", () => {
   const containerd = sharedContainerd()
 
@@ -32,12 +31,12 @@ onContainerd("when containerd is killed and started again", () => {
     async () => {
       const pod = await podOf(containerd(), "restart")
       const writer = await writerIn(containerd(), pod, "writer", WRITING)
-      const agent = agentOn(containerd(), POLICY, { timeout: "2s" })
+      const agent = agentOn(containerd(), KEEP_ALL, { timeout: "2s" })
       await segmentsReach(writer.log, 2, agent)
 
       // What containerd has read from a container but not yet written dies with it (seen: up to 150 lines). That isn't the
       // agent's to prevent, so the writer is held until all that it wrote is on disk.
-      await held(writer)
+      await atRest(writer, agent)
       const before = (await agent.events()).length
       await containerd().kill()
       writer.gate.release()
@@ -47,17 +46,16 @@ onContainerd("when containerd is killed and started again", () => {
       expect(failure.data).toEqual(
         expect.objectContaining({ reason: expect.any(String), hint: expect.stringMatching(/\S/) }),
       )
-      console.info(`containerd killed: ${JSON.stringify({ log: failure.log, data: failure.data })}`)
       expect(agent.running).toBe(true)
 
       const down = segmentsOf(writer.log).length
       await containerd().resume()
       await segmentsReach(writer.log, down + 3, agent)
-      const lines = await held(writer)
+      const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual({ code: 0, signal: null })
 
       const found = expectEveryLine(writer, lines)
-      expect(filesOf(writer.log).filter(({ role }) => role === "temporary" || role === "foreign")).toEqual([])
+      expectOrderly(writer)
       expectEventsMatchDisk(await agent.events(), writer.container.log, found)
     },
     TEST_MS,
@@ -68,9 +66,9 @@ onContainerd("when containerd is killed and started again", () => {
     async () => {
       const pod = await podOf(containerd(), "cut-off")
       const writer = await writerIn(containerd(), pod, "writer", WRITING)
-      const first = agentOn(containerd(), POLICY, { timeout: "2s" })
+      const first = agentOn(containerd(), KEEP_ALL, { timeout: "2s" })
       await segmentsReach(writer.log, 1, first)
-      const firstLines = await held(writer)
+      const firstLines = await atRest(writer, first)
       expect(await first.stop()).toEqual({ code: 0, signal: null })
       await containerd().kill()
       // As a kill between rename and reopen leaves it; by a clock that was an hour ahead.
@@ -81,17 +79,18 @@ onContainerd("when containerd is killed and started again", () => {
         .replace("T", "-")
       renameSync(writer.log, `${writer.log}.${ahead}`)
 
-      const second = agentOn(containerd(), POLICY, { timeout: "2s" })
+      const second = agentOn(containerd(), KEEP_ALL, { timeout: "2s" })
       await soon(second, "an event that says the runtime can't be reached", async () =>
         (await second.events()).some(({ type }) => type === "Failed"),
       )
       await containerd().resume()
       writer.gate.release()
       await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, second)
-      const lines = await held(writer)
+      const lines = await atRest(writer, second)
       expect(lines).toBeGreaterThan(firstLines)
       expect(await second.stop()).toEqual({ code: 0, signal: null })
       expectEveryLine(writer, lines)
+      expectOrderly(writer)
       expect(
         segmentsOf(writer.log)
           .map(({ stamp }) => stamp)

@@ -15,9 +15,11 @@ import { onContainerd } from "./requirements.ts"
 import {
   agentAfter,
   agentOn,
+  atRest,
+  expectOrderly,
+  KEEP_ALL,
   expectEveryLine,
   held,
-  onDisk,
   podOf,
   segmentsOf,
   segmentsReach,
@@ -26,25 +28,14 @@ import {
   SOON_MS,
   writerIn,
 } from "./scene.ts"
-import type { Writer } from "./scene.ts"
 import { numberOf } from "./writer.ts"
 
 const TEST_MS = 120_000
-/** High enough that nothing is ever removed: then every line must be there. */
-const KEEP_ALL = { maxSize: "1Mi", maxFiles: 1000 }
 /** What containerd cuts a longer line into. */
 const CONTAINERD_RECORD_CHARS = 16_384
 const STOPPED = { code: 0, signal: null }
 /** Some 8 MB/s, for as long as it isn't held. */
 const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.05 }
-
-/** Names that only a segment or the active file has, stamps that rise, and no archive but behind the newest segment. */
-const expectOrderly = ({ log }: Writer): void => {
-  const files = filesOf(log)
-  expect(files.map(({ role }) => role)).toEqual([...segmentsOf(log).map(() => "segment"), "active"])
-  const stamps = stampsOf(log)
-  expect(stamps).toEqual([...new Set(stamps)].sort())
-}
 
 const MOMENT_WITHIN_MS = 3_000
 const stampsOf = (log: string): ReadonlyArray<string> => segmentsOf(log).map(({ stamp }) => stamp)
@@ -71,8 +62,8 @@ onContainerd("on a real containerd", () => {
       const agent = agentOn(containerd(), KEEP_ALL)
       const writer = await writerIn(containerd(), pod, "writer", writing)
       const lines = await writer.gate.written()
-      await onDisk(writer, lines)
       await segmentsReach(writer.log, 3, agent)
+      expect(await atRest(writer, agent)).toBe(lines)
       expect(await agent.stop()).toEqual(STOPPED)
 
       expect(lines).toBe(writing.lines)
@@ -99,7 +90,7 @@ onContainerd("on a real containerd", () => {
 
       const second = agentAfter(containerd(), first)
       await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, second)
-      const lines = await held(writer)
+      const lines = await atRest(writer, second)
       expect(await second.stop()).toEqual(STOPPED)
       const found = expectEveryLine(writer, lines)
       expectOrderly(writer)
@@ -123,6 +114,7 @@ onContainerd("on a real containerd", () => {
         },
         { what: "an archive lies beside its original", seen: () => stampsOf(writer.log).some(twice) },
       ]
+      const caughtWhen: Array<string> = []
       let agent = agentOn(containerd(), KEEP_ALL)
       for (const { what, seen } of [...moments, ...moments]) {
         const had = segmentsOf(writer.log).length
@@ -132,15 +124,16 @@ onContainerd("on a real containerd", () => {
         while (!seen() && performance.now() < deadline) await turn()
         const caught = seen()
         expect(await agent.kill()).toEqual({ code: null, signal: "SIGKILL" })
-        console.info(`killed ${caught ? "when" : "without having seen that"} ${what}`)
+        caughtWhen.push(caught ? what : `missed: ${what}`)
         agent = agentAfter(containerd(), agent)
       }
       await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, agent)
-      const lines = await held(writer)
+      const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(writer, lines)
       expectOrderly(writer)
       expectWellFormed(await agent.events(), writer.container.log)
+      console.info(`killed when ${caughtWhen.join("; ")}`)
     },
     TEST_MS,
   )
@@ -155,7 +148,7 @@ onContainerd("on a real containerd", () => {
       await segmentsReach(stopping.log, 1, agent)
       await segmentsReach(staying.log, 1, agent)
 
-      await held(stopping)
+      await atRest(stopping, agent)
       await stopping.container.stop()
       // A pass that was under way may still end; one that has begun since then can't know of a running container.
       await segmentsReach(staying.log, segmentsOf(staying.log).length + 3, agent)
@@ -169,7 +162,7 @@ onContainerd("on a real containerd", () => {
         })
       const left = asItIs()
       await segmentsReach(staying.log, segmentsOf(staying.log).length + 4, agent)
-      const lines = await held(staying)
+      const lines = await atRest(staying, agent)
       expect(asItIs()).toEqual(left)
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(staying, lines)
@@ -185,13 +178,13 @@ onContainerd("on a real containerd", () => {
       const first = await writerIn(containerd(), pod, "writer", STEADY)
       const agent = agentOn(containerd(), KEEP_ALL)
       await segmentsReach(first.log, 2, agent)
-      const firstLines = await held(first)
+      const firstLines = await atRest(first, agent)
       await first.container.stop()
 
       const second = await writerIn(containerd(), pod, "writer", STEADY, 1)
       expect([dirname(second.log), second.log.slice(-6)]).toEqual([dirname(first.log), "/1.log"])
       await segmentsReach(second.log, 2, agent)
-      const secondLines = await held(second)
+      const secondLines = await atRest(second, agent)
       expect(await agent.stop()).toEqual(STOPPED)
 
       const events = await agent.events()
@@ -278,7 +271,7 @@ onContainerd("on a real containerd", () => {
       const failure = await soon(agent, "a Failed event", async () =>
         expectWellFormed(await agent.events(), writer.container.log).find(({ type }) => type === "Failed"),
       )
-      console.info(`reopening ${fault}: ${JSON.stringify(failure.data)}`)
+      expect(failure.data["path"]).toContain(writer.log)
       // For a moment in each attempt it has the segment's name; between attempts it has its own.
       await soon(
         agent,
@@ -291,7 +284,7 @@ onContainerd("on a real containerd", () => {
 
       proxy.mend("ReopenContainerLog")
       await segmentsReach(writer.log, 2, agent)
-      const lines = await held(writer)
+      const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual(STOPPED)
       const found = expectEveryLine(writer, lines)
       expectOrderly(writer)
@@ -312,7 +305,7 @@ onContainerd("on a real containerd", () => {
       await soon(agent, "three lost replies", () => proxy.timesBroken("ReopenContainerLog") >= 3)
       proxy.mend("ReopenContainerLog")
       await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, agent)
-      const lines = await held(writer)
+      const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(writer, lines)
       expectOrderly(writer)

@@ -20,6 +20,10 @@ const CONTAINERD_HOOK_MS = 120_000
 /** For what the agent does on its next pass or the one after; long, since other tests share the machine. */
 export const SOON_MS = 30_000
 
+const MAX_BYTES = 1024 * 1024
+/** Small enough to rotate often, and so many files that nothing is ever removed: then every line must be there. */
+export const KEEP_ALL = { maxSize: "1Mi", maxFiles: 1000 }
+
 /** A containerd for all tests of this group; it is there from the first hook on. */
 export const sharedContainerd = (): (() => Containerd) => {
   let containerd: Containerd | undefined
@@ -142,6 +146,33 @@ export const held = async (writer: Writer): Promise<number> => {
   const lines = await writer.gate.hold()
   await onDisk(writer, lines)
   return lines
+}
+
+/** Below maxSize; archives, behind them one plain segment, the newest; a stamp for each; no leftovers and nothing else. */
+const isOrderly = (log: string): boolean => {
+  const files = filesOf(log)
+  const stamps = segmentsOf(log).map(({ stamp }) => stamp)
+  const kinds = files.map(({ role, compressed }) => (compressed ? "archive" : role)).join(" ")
+  const active = files.find(({ role }) => role === "active")
+  return (
+    /^(archive )*(segment )?active$/.test(kinds) &&
+    stamps.length === new Set(stamps).size &&
+    (active?.bytesOnDisk ?? 0) < MAX_BYTES
+  )
+}
+
+/** Holds the writer and lets the agent do what is left to do; how many lines were written. */
+export const atRest = async (writer: Writer, agent: Agent): Promise<number> => {
+  const lines = await held(writer)
+  await soon(agent, `one plain segment of ${writer.log}, archives before it and no leftovers`, () =>
+    isOrderly(writer.log),
+  )
+  return lines
+}
+
+/** The same after the agent has ended: it hasn't begun what it didn't finish. */
+export const expectOrderly = ({ log }: Writer): void => {
+  expect(isOrderly(log) ? [] : filesOf(log).map(({ name, bytesOnDisk }) => `${name}: ${bytesOnDisk} bytes`)).toEqual([])
 }
 
 /** What must be so of a log of which nothing was removed, when its writer is held and its agent has ended. */
