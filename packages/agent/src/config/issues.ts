@@ -51,7 +51,7 @@ const problemsOf = (issue: Issue, document: ConfigDocument, at: Path): ReadonlyA
       if (branch !== null) {
         return branch.filter((inner) => !isEcho(inner, branch)).flatMap((inner) => problemsOf(inner, document, path))
       }
-      return [problemAt(document, path, withFound(issue, issue.message))]
+      return [problemAt(document, path, withFound(valueAt(document.value, path), issue.message))]
     }
     case "invalid_key":
     case "invalid_element":
@@ -63,7 +63,7 @@ const problemsOf = (issue: Issue, document: ConfigDocument, at: Path): ReadonlyA
     case "too_big":
     case "too_small":
     case "custom":
-      return [problemAt(document, path, withFound(issue, issue.message))]
+      return [problemAt(document, path, withFound(valueAt(document.value, path), issue.message))]
   }
 }
 
@@ -82,12 +82,18 @@ const unknownKey = (key: string, known: ReadonlyArray<string>): string => {
   return known.length === 0 ? "unknown key; none is known here" : `unknown key; known here: ${known.join(", ")}`
 }
 
-/** A message that doesn't say what was found gets it put in front. */
-const withFound = (issue: Issue, message: string): string => {
-  if (issue.input === undefined) return message.startsWith("must ") ? `missing; it ${message}` : `missing; ${message}`
-  const found = shown(issue.input)
-  return message.includes(found) ? message : `found ${found}; ${message.startsWith("must ") ? "it " : ""}${message}`
+/** A message that doesn't say what was found gets it put in front; as it was written, not as zod had it in between. */
+const withFound = (value: unknown, message: string): string => {
+  if (value === undefined) return message.startsWith("must ") ? `missing; it ${message}` : `missing; ${message}`
+  const found = shown(value)
+  return message.startsWith(`${found} `) ? message : `found ${found}; ${message.startsWith("must ") ? "it " : ""}${message}`
 }
+
+const valueAt = (value: unknown, path: Path): unknown =>
+  path.reduce<unknown>(
+    (at, key) => (typeof at === "object" && at !== null && Object.hasOwn(at, key) ? (at as Readonly<Record<PropertyKey, unknown>>)[key] : undefined),
+    value,
+  )
 
 const KINDS: Readonly<Record<string, string>> = {
   string: "text",

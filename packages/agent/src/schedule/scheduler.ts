@@ -51,8 +51,12 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
   Effect.gen(function* () {
     const tally = newTally()
     const logs = new Map<string, Watched>()
-    for (const source of options.sources) {
-      const listed = yield* Effect.exit(source.list)
+    const listings = yield* Effect.forEach(
+      options.sources,
+      (source) => Effect.map(Effect.exit(source.list), (listed) => ({ source, listed })),
+      { concurrency: "unbounded" },
+    )
+    for (const { listed, source } of listings) {
       const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(source, listed.cause)]
       for (const problem of problems) yield* reportSource(ports, tally, problem)
       if (!Exit.isSuccess(listed)) continue

@@ -1,5 +1,5 @@
 /** What an agent is given for each place that logs come from. Reads no configuration file; options arrive as values. */
-import type { Source, SourceError } from "@cordwood/core"
+import { DurationMs, type Source, type SourceError } from "@cordwood/core"
 import type { Effect, Scope } from "effect"
 import * as z from "zod"
 
@@ -10,6 +10,14 @@ export interface SourceFactory {
   /** Opens it for as long as the scope lasts. Never fails because the other side is away: `list` says so, every time it is asked. */
   readonly open: Effect.Effect<Source, SourceError, Scope.Scope>
 }
+
+/** A pass gives a writer a minute to reopen, whatever its source says, and a source's own deadline must come first. */
+const MAX_TIMEOUT_MS = 50_000
+/** A source's deadline for one call. */
+export const Timeout = DurationMs.refine((ms) => ms > 0, "must be longer than nothing").refine(
+  (ms) => ms <= MAX_TIMEOUT_MS,
+  "must be at most 50s: what takes longer is tried again on the next pass",
+)
 
 /** Options as code writes them, read by the schema that also reads the configuration file. Throws a TypeError that lists every mistake. */
 export const readOptions = <Schema extends z.ZodType>(

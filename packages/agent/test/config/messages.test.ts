@@ -49,7 +49,7 @@ describe("a mistake in a setting is named with its place, what was found and wha
     ["neither text nor number", `${CRI}interval: [10s]`, "DIR/cordwood.yaml:2:11: interval: found a list; write a duration as Go and systemd write it: 250ms, 10s, 1h30m, 30d"],
     ["a relative path of the journal", `${CRI}journal: { path: journal.db }`, 'DIR/cordwood.yaml:2:18: journal.path: found "journal.db"; it must be an absolute path'],
     ["a list where a mapping belongs", `${CRI}policy: []`, "DIR/cordwood.yaml:2:9: policy: found an empty list; write a mapping"],
-    ["a key without a value", `${CRI}policy:`, "DIR/cordwood.yaml:2:1: policy: write a mapping, or {} if there is nothing to say"],
+    ["a key without a value", `${CRI}policy:`, "DIR/cordwood.yaml:2:1: policy: found nothing; write a mapping, or {} if there is nothing to say"],
     ["a codec that nobody brings", `${CRI}policy: { compression: zstd }`, 'DIR/cordwood.yaml:2:24: policy.compression: found "zstd", which no codec is called; known here: gzip, none; for another one, add the plugin that brings it, such as\n    plugins:\n      - use: "@cordwood/plugin-zstd"'],
     ["a misspelt codec", `${CRI}policy: { compression: gzp }`, 'DIR/cordwood.yaml:2:24: policy.compression: found "gzp", which no codec is called; did you mean gzip?'],
   ])("%s", async (_, text, message) => {

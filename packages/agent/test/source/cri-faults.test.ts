@@ -39,7 +39,7 @@ const comesBack = (source: Awaited<ReturnType<typeof opened>>): Promise<unknown>
 
 test("a missing socket is an error that names it, at once, and the runtime is seen when it comes", async () => {
   const socket = join(scratch(), "cri.sock")
-  const source = await opened(cri({ endpoint: socket, timeout: "1h" }))
+  const source = await opened(cri({ endpoint: socket, timeout: "50s" }))
   const missing = listError(socket, "Unavailable", `connect ENOENT ${socket}`, startIt(socket))
   expect([await source.list(), await source.list()]).toEqual([missing, missing])
   const runtime = await fakeRuntime(socket)
@@ -139,7 +139,7 @@ test("a list of containers that all hang ends all the same, and the next list be
 test("an interrupted list lets go of its call", async () => {
   const runtime = await fakeRuntime()
   runtime.fault = () => ({ after: never })
-  const source = await opened(cri({ endpoint: runtime.socket, timeout: "1h" }))
+  const source = await opened(cri({ endpoint: runtime.socket, timeout: "50s" }))
   const fiber = Effect.runFork(source.source.list)
   await eventually("the call", () => (runtime.calls.length > 0 ? true : undefined))
   await Effect.runPromise(Fiber.interrupt(fiber))

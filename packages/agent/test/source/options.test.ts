@@ -12,11 +12,11 @@ test("cri's options are read with the kubelet's endpoint and ten seconds for tho
   expect([
     CriOptions.parse({}),
     CriOptions.parse({ endpoint: "/run/crio/crio.sock", timeout: "1500ms" }),
-    CriOptions.parse({ endpoint: "unix:///run/k3s/containerd/containerd.sock", timeout: "1m" }),
+    CriOptions.parse({ endpoint: "unix:///run/k3s/containerd/containerd.sock", timeout: "50s" }),
   ]).toEqual([
     { endpoint: "unix:///run/containerd/containerd.sock", timeout: 10_000 },
     { endpoint: "/run/crio/crio.sock", timeout: 1_500 },
-    { endpoint: "unix:///run/k3s/containerd/containerd.sock", timeout: 60_000 },
+    { endpoint: "unix:///run/k3s/containerd/containerd.sock", timeout: 50_000 },
   ])
 })
 
@@ -139,4 +139,8 @@ test("both schemas have a JSON Schema for what a user writes", () => {
     { additionalProperties: false, properties: ["endpoint", "timeout"], required: undefined },
     { additionalProperties: false, properties: ["include", "exclude", "reopen"], required: ["include", "reopen"] },
   ])
+})
+
+test("a deadline longer than a pass waits for is refused", () => {
+  expect(() => cri({ timeout: "1m" })).toThrow("must be at most 50s: what takes longer is tried again on the next pass")
 })

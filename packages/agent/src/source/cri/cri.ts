@@ -2,13 +2,13 @@
  * The source `cri`: the running containers of a container runtime, by its CRI socket. Source of the rules: the kubelet's container log
  * manager (pkg/kubelet/logs). Lists and reopens; touches no file.
  */
-import { DurationMs, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
+import { type Log, type Logs, type Source, SourceError } from "@cordwood/core"
 import { Effect } from "effect"
 import * as z from "zod"
 import type { CallFailure, RuntimeClient } from "./client.ts"
 import { CONTAINER_RUNNING, type Container } from "./messages.ts"
 import { logPathProblem, pathProblem } from "./log-path.ts"
-import { readOptions, type SourceFactory } from "../source-factory.ts"
+import { readOptions, type SourceFactory, Timeout } from "../source-factory.ts"
 
 /** The kubelet's default (`containerRuntimeEndpoint`). */
 const DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
@@ -48,9 +48,10 @@ export const CriOptions = z
         description: "The container runtime's CRI socket: unix:///path, or just its path.",
         examples: [DEFAULT_ENDPOINT, "/run/crio/crio.sock"],
       }),
-    timeout: DurationMs.refine((ms) => ms > 0, "must be longer than nothing")
-      .default(DEFAULT_TIMEOUT_MS)
-      .meta({ description: "How long one call to the runtime may take.", examples: ["10s"] }),
+    timeout: Timeout.default(DEFAULT_TIMEOUT_MS).meta({
+      description: "How long one call to the runtime may take.",
+      examples: ["10s"],
+    }),
   })
   .meta({ description: "The containers of a container runtime (containerd, CRI-O) that speaks CRI v1." })
 export type CriOptions = z.output<typeof CriOptions>

@@ -2,10 +2,10 @@
  * The source `files`: log files on a plain host, found by patterns. Their writers are told to reopen by a signal, by a command, or not at
  * all. Lists and tells; writes to no file.
  */
-import { DurationMs, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
+import { type Log, type Logs, type Source, SourceError } from "@cordwood/core"
 import { Clock, Effect } from "effect"
 import * as z from "zod"
-import { readOptions, type SourceFactory } from "../source-factory.ts"
+import { readOptions, type SourceFactory, Timeout } from "../source-factory.ts"
 import { find } from "./find.ts"
 import { matcherOf, patternProblem, readPattern } from "./pattern.ts"
 import { isSetAside } from "./rotated-name.ts"
@@ -33,9 +33,7 @@ const IncludePattern = PathPattern.refine((text) => {
 const AbsolutePath = z.string().startsWith("/", "must be an absolute path")
 const Text = z.string().refine((text) => !text.includes("\0"), "must not have a NUL")
 
-const Timeout = DurationMs.refine((ms) => ms > 0, "must be longer than nothing")
-  .default(REOPENED_WITHIN_MS)
-  .meta({ description: "How long it may take until the file is there again." })
+const ReopenTimeout = Timeout.default(REOPENED_WITHIN_MS).meta({ description: "How long it may take until the file is there again." })
 
 const isSignal = (name: string): name is (typeof SIGNALS)[number] => SIGNALS.some((signal) => signal === name)
 const Signal = z
@@ -58,7 +56,7 @@ const BySignal = z.strictObject({
     description: "The file that holds the writer's process number.",
     examples: ["/run/nginx.pid"],
   }),
-  timeout: Timeout,
+  timeout: ReopenTimeout,
 })
 const COMMAND = ["nginx", "-s", "reopen"]
 const ByCommand = z.strictObject({
@@ -68,7 +66,7 @@ const ByCommand = z.strictObject({
     .max(MAX_ARGUMENTS)
     .refine(([program]) => program !== "", "must name a program")
     .meta({ description: "Program and arguments. No shell reads them.", examples: [COMMAND] }),
-  timeout: Timeout,
+  timeout: ReopenTimeout,
 })
 
 const REOPEN_FORMS = `none, { signal: USR1, pidFile: /run/nginx.pid } or { command: ["nginx", "-s", "reopen"] }`

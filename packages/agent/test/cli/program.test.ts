@@ -1,0 +1,221 @@
+// The program from outside: exit codes, what is printed where, signals, closed pipes.
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { cordwood, makeHost, start, until } from "./program.ts"
+
+let host: ReturnType<typeof makeHost>
+beforeEach(() => {
+  host = makeHost()
+})
+afterEach(() => rmSync(host.directory, { recursive: true, force: true }))
+
+const VERSION = (JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")) as { version: string }).version
+const json = (text: string): ReadonlyArray<unknown> =>
+  text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as unknown)
+
+describe("usage", () => {
+  it("--version prints the package's version", async () => {
+    expect(await cordwood("--version")).toEqual({ code: 0, stdout: `cordwood v${VERSION}\n`, stderr: "" })
+  })
+  it("--help, and no command at all, print the commands on standard output", async () => {
+    const [asked, bare] = await Promise.all([cordwood("--help"), cordwood()])
+    expect(asked).toEqual({ code: 0, stdout: bare.stdout, stderr: "" })
+    expect(bare.code).toBe(0)
+    expect([...asked.stdout.matchAll(/^ {2}([a-z]+) {3,}/gm)].map(([, name]) => name)).toEqual([
+      "run",
+      "once",
+      "plan",
+      "events",
+      "status",
+      "config",
+      "demo",
+    ])
+  })
+  it.each<readonly [ReadonlyArray<string>, string]>([
+    [["rnu"], 'cordwood: unknown subcommand "rnu" for "cordwood"\n\n  Did you mean this?\n    run\nSee cordwood --help\n'],
+    [["run"], "cordwood run: missing required flag: --config\nSee cordwood run --help\n"],
+    [["plan", "--config", "f", "--foo"], "cordwood plan: unrecognized flag: --foo in command cordwood plan\nSee cordwood plan --help\n"],
+    [["plan", "--config", "f", "extra"], 'cordwood plan: unexpected positional argument: "extra"\nSee cordwood plan --help\n'],
+    [
+      ["events", "--config", "f", "--since", "yesterday"],
+      'cordwood events: invalid value for flag --since: "yesterday". Expected: a time such as 2026-09-09T04:33:10Z, or for how long: 10m, 1h30m, 2d\nSee cordwood events --help\n',
+    ],
+    [["demo", "--for", "60"], 'cordwood demo: invalid value for flag --for: "60". Expected: "60" has no unit; write 60s for seconds\nSee cordwood demo --help\n'],
+    [["config", "check"], "cordwood config check: missing required argument: FILE\nSee cordwood config check --help\n"],
+  ])("%j is wrong usage: 64, and a line that says why", async (args, stderr) => {
+    expect(await cordwood(...args)).toEqual({ code: 64, stdout: "", stderr })
+  })
+  it("colours help only where it is wanted", async () => {
+    // oxlint-disable-next-line no-control-regex
+    const coloured = (text: string): boolean => /\u001B\[/.test(text)
+    const [pipe, forced, refused] = await Promise.all([
+      start(["--help"]).ended,
+      start(["--help"], { FORCE_COLOR: "1" }).ended,
+      start(["--help"], { FORCE_COLOR: "1", NO_COLOR: "1" }).ended,
+    ])
+    expect([pipe, forced, refused].map(({ stdout }) => coloured(stdout))).toEqual([false, true, false])
+  })
+})
+
+describe("a bad configuration", () => {
+  it.each(["run", "once", "plan", "events", "status"])("ends %s with 78, and nothing has been touched", async (command) => {
+    writeFileSync(host.config, `${readFileSync(host.config, "utf8")}workers: none\n`)
+    expect(await cordwood(command, "--config", host.config)).toEqual({
+      code: 78,
+      stdout: "",
+      stderr: `${host.config}:5:10: workers: found "none"; write a number\ncordwood: nothing has been touched\n`,
+    })
+    expect(readdirSync(host.directory).toSorted()).toEqual(["cordwood.yaml", "logs"])
+    expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
+  })
+  it("is what config check finds, as text and as JSON", async () => {
+    expect(await cordwood("config", "check", host.config)).toEqual({ code: 0, stdout: `${host.config}: ok\n`, stderr: "" })
+    writeFileSync(host.config, "sources: [{ cri: {} }]\nworkers: 0\n")
+    expect(await cordwood("config", "check", host.config)).toEqual({
+      code: 78,
+      stdout: "",
+      stderr: `${host.config}:2:10: workers: found 0; it must be at least 1\ncordwood: nothing has been touched\n`,
+    })
+    const asJson = await cordwood("config", "check", host.config, "--json")
+    expect({ ...asJson, stdout: json(asJson.stdout) }).toEqual({
+      code: 78,
+      stdout: [{ file: host.config, ok: false, path: "workers", line: 2, column: 10, message: "found 0; it must be at least 1" }],
+      stderr: "",
+    })
+  })
+  it("has a schema to be checked by", async () => {
+    const { code, stderr, stdout } = await cordwood("config", "schema")
+    const schema = JSON.parse(stdout) as { $schema: string; properties: object; required: ReadonlyArray<string> }
+    expect({ code, stderr, dialect: schema.$schema, keys: Object.keys(schema.properties), required: schema.required }).toEqual({
+      code: 0,
+      stderr: "",
+      dialect: "https://json-schema.org/draft/2020-12/schema",
+      keys: ["sources", "policy", "interval", "workers", "journal", "plugins"],
+      required: ["sources"],
+    })
+  })
+})
+
+describe("plan", () => {
+  it("prints the steps and changes nothing; with --detailed-exitcode, 2 if there are any", async () => {
+    const { code, stderr, stdout } = await cordwood("plan", "--config", host.config, "--json", "--detailed-exitcode")
+    const a = join(host.logs, "a.log")
+    const b = join(host.logs, "b.log")
+    expect({ code, stderr, logs: json(stdout.replaceAll(/\.\d{8}-\d{6}/g, ".STAMP")) }).toEqual({
+      code: 2,
+      stderr: "",
+      logs: [
+        { log: { path: a }, activeBytes: 2_000, files: 1, totalBytes: 2_000, steps: [{ step: "rotate", path: a, to: `${a}.STAMP`, bytes: 2_000 }] },
+        { log: { path: b }, activeBytes: 5, files: 1, totalBytes: 5, steps: [] },
+      ],
+    })
+    const plain = await cordwood("plan", "--config", host.config)
+    expect({ ...plain, stdout: plain.stdout.replaceAll(/\.\d{8}-\d{6}/g, ".STAMP").replaceAll(host.logs, "LOGS").replaceAll(/ +/g, " ") }).toEqual({
+      code: 0,
+      stdout: "LOG FILES SIZE STEP FILE BYTES DETAIL\nLOGS/a.log 1 2.0 KiB rotate a.log 2.0 KiB to a.log.STAMP\nLOGS/b.log 1 5 B nothing to do\n",
+      stderr: "",
+    })
+    expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
+    expect(existsSync(join(host.directory, "journal"))).toBe(false)
+  })
+  it("ends with 0 when there is nothing to do", async () => {
+    rmSync(join(host.logs, "a.log"))
+    expect((await cordwood("plan", "--config", host.config, "--detailed-exitcode")).code).toBe(0)
+  })
+})
+
+describe("once, then what the journal says", () => {
+  it("does what is due, and events and status tell of it", async () => {
+    const before = await cordwood("events", "--config", host.config)
+    expect(before).toEqual({ code: 0, stdout: "", stderr: `cordwood: there is no journal at ${host.directory}/journal/journal.db yet; cordwood run begins it\n` })
+    expect(await cordwood("once", "--config", host.config)).toEqual({ code: 0, stdout: "2 logs: 1 rotated\n", stderr: "" })
+    writeFileSync(join(host.logs, "a.log"), "new")
+
+    const events = await cordwood("events", "--config", host.config, "--json", "--log", "a.log")
+    const stored = json(events.stdout) as ReadonlyArray<Record<string, unknown>>
+    expect(events).toMatchObject({ code: 0, stderr: "" })
+    expect(stored.map(({ type }) => type)).toEqual(["Scanned", "Rotated"])
+    expect(stored.map((event) => Object.keys(event))).toEqual(
+      stored.map(() => ["id", "position", "time", "type", "version", "log", "data", "metadata"]),
+    )
+    expect(await cordwood("events", "--config", host.config, "--since", "2099-01-01")).toEqual({ code: 0, stdout: "", stderr: "" })
+    expect((await cordwood("events", "--config", host.config, "--log", `${host.logs}/b*`)).stdout).toMatch(/^\S+Z {2}Scanned {5}\S+b\.log {2}5 B active, 0 segments, 5 B in all\n$/)
+
+    const status = await cordwood("status", "--config", host.config, "--json")
+    const rotated = stored[1] as { readonly time: string }
+    const limits = { maxSize: 1_000, maxFiles: 5, compression: "gzip" }
+    expect({ ...status, stdout: json(status.stdout) }).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: [
+        { log: { path: join(host.logs, "a.log") }, files: 2, activeBytes: 3, totalBytes: 2_003, limits, lastRotatedAt: rotated.time, deferred: [], failing: [] },
+        { log: { path: join(host.logs, "b.log") }, files: 1, activeBytes: 5, totalBytes: 5, limits, lastRotatedAt: null, deferred: [], failing: [] },
+      ],
+    })
+  })
+  it("ends with 1 and says what to do when a source fails", async () => {
+    writeFileSync(host.config, `sources: [{ cri: { endpoint: "${host.directory}/nobody.sock", timeout: 1s } }]\njournal: { path: ${host.directory}/journal/journal.db }\n`)
+    const { code, stderr, stdout } = await cordwood("once", "--config", host.config)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "0 logs: 1 failed\n" })
+    expect(stderr).toContain(`${host.directory}/nobody.sock`)
+    expect(stderr).toContain("check that the container runtime runs")
+  })
+})
+
+describe("run", () => {
+  it.each(["SIGTERM", "SIGINT"] as const)("rotates until %s and ends with 0; --json prints the events and nothing else", async (signal) => {
+    const run = start(["run", "--config", host.config, "--json"])
+    await until(() => run.stdout().includes('"Rotated"'), run.stderr)
+    run.child.kill(signal)
+    const { code, stderr, stdout } = await run.ended
+    expect(code).toBe(0)
+    expect(json(stdout).map((event) => (event as { readonly type: string }).type)).toContain("Rotated")
+    expect(stderr).toMatch(/^\S+Z info {2}started .*maxFiles=5.*\n[\s\S]*Z info {2}stopped\n$/)
+    expect(readdirSync(host.logs).some((name) => /^a\.log\.\d{8}-\d{6}$/.test(name))).toBe(true)
+  })
+  it("goes on rotating when nobody reads its output", async () => {
+    const run = start(["run", "--config", host.config, "--json"])
+    await until(() => run.stdout().includes('"Rotated"'), run.stderr)
+    run.child.stdout?.destroy()
+    writeFileSync(join(host.logs, "a.log"), "y".repeat(2_000))
+    await until(() => readdirSync(host.logs).filter((name) => name.startsWith("a.log.")).length === 2, run.stderr)
+    run.child.kill("SIGTERM")
+    const { code, stderr } = await run.ended
+    expect({ code, said: stderr.includes("standard output is closed (EPIPE); events are no longer printed, rotation goes on") }).toEqual({ code: 0, said: true })
+  })
+  it("refuses a journal that another agent keeps", async () => {
+    const first = start(["run", "--config", host.config])
+    await until(() => first.stderr().includes("started"), first.stderr)
+    const second = await cordwood("run", "--config", host.config)
+    first.child.kill("SIGTERM")
+    expect({ code: second.code, stdout: second.stdout, first: (await first.ended).code }).toEqual({ code: 1, stdout: "", first: 0 })
+    expect(second.stderr).toContain(`${host.directory}/journal/journal.db`)
+  })
+})
+
+describe("events --follow", () => {
+  it("prints new events as they come, over a journal that is begun anew, until SIGINT", async () => {
+    const follow = start(["events", "--config", host.config, "--follow", "--json"])
+    await until(() => follow.stderr().includes("waiting for it"), follow.stderr)
+    await cordwood("once", "--config", host.config)
+    await until(() => follow.stdout().includes('"Rotated"'), follow.stderr)
+    rmSync(join(host.directory, "journal"), { recursive: true })
+    writeFileSync(join(host.logs, "a.log"), "z".repeat(2_000))
+    await cordwood("once", "--config", host.config)
+    const rotations = (): number => follow.stdout().split('"Rotated"').length - 1
+    await until(() => rotations() === 2, () => follow.stdout() + follow.stderr())
+    follow.child.kill("SIGINT")
+    expect((await follow.ended).code).toBe(0)
+  })
+})
+
+it("a reader that closes the pipe early ends the program quietly", async () => {
+  const schema = start(["config", "schema"])
+  schema.child.stdout?.destroy()
+  const { code, stderr } = await schema.ended
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+})
