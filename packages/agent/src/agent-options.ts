@@ -12,15 +12,15 @@ export const JournalOptions = z.strictObject({
     .startsWith("/", "must be an absolute path")
     .default("/var/lib/cordwood/journal.db")
     .meta({ description: "The journal's file. SQLite; its directory is made if it is missing." }),
-  keep: DurationMs.default(30 * 86_400_000).meta({ description: "How long events are kept." }),
-  maxSize: Quantity.default(256 * 1024 * 1024).meta({ description: "How large the journal may get; the oldest events go first." }),
+  keep: DurationMs.prefault("30d").meta({ description: "How long events are kept." }),
+  maxSize: Quantity.prefault("256Mi").meta({ description: "How large the journal may get; the oldest events go first." }),
 })
 
 /** The settings that have no code in them: they read the same from the config file and from `Agent.make`. */
 export const Settings = z.strictObject({
   policy: Policy.prefault({}),
   interval: DurationMs.refine((ms) => ms >= 100, "must be at least 100ms")
-    .default(10_000)
+    .prefault("10s")
     .meta({ description: "How often every log is looked at, at the least; one that fills up quickly is looked at sooner." }),
   workers: z
     .int()

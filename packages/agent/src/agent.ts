@@ -20,7 +20,7 @@ import { Cause, Context, Effect, Exit, Layer, PubSub, Scope } from "effect"
 import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
-import { planNow, scan } from "./pass/pass.ts"
+import { notRegular, planNow, scan } from "./pass/pass.ts"
 import type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
 import { makeRecorder, type Recorder } from "./record/recorder.ts"
@@ -173,7 +173,13 @@ const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanRepo
       if (listed._tag === "Failure") continue
       for (const log of listed.success.logs) {
         if (logs.has(log.path)) continue
-        const scanned = yield* Effect.result(scan({ files, plugins }, log))
+        const scanned = yield* Effect.result(
+          Effect.filterOrElse(
+            scan({ files, plugins }, log),
+            ({ obstacle }) => obstacle === null,
+            ({ obstacle }) => notRegular(log.path, obstacle ?? "other"),
+          ),
+        )
         if (scanned._tag === "Failure") {
           const { hint, message, reason } = scanned.failure
           problems.push({ path: log.path, step: "scan", reason, message, hint })

@@ -6,6 +6,7 @@ import {
   type Envelope,
   type JournalShape,
   type Log,
+  nameOf,
   type Policy,
   type Unstored,
 } from "@cordwood/core"
@@ -344,9 +345,13 @@ describe("a pass", () => {
   )
 })
 
-/** Everything in reading order: segments by name, a compressed one standing for its plain twin, then the active file. */
+/**
+ * Everything in reading order: segments by name, a compressed one standing for its plain twin, then the active file. A rotation that is cut off
+ * while it is undone leaves the active file under a segment's name as well: that is one file, and counts once.
+ */
 const account = (world: World): string => {
-  const files = onDisk(world)
+  const undone = world.paths().filter((path) => path !== ACTIVE && world.identityOf(path) === world.identityOf(ACTIVE))
+  const files = Object.fromEntries(Object.entries(onDisk(world)).filter(([name]) => !undone.some((path) => nameOf(path) === name)))
   return Object.keys(files)
     .filter((name) => !name.endsWith(".tmp") && name !== "0.log" && !(`${name}.plain` in files && !name.endsWith(".plain")))
     .toSorted()
@@ -358,7 +363,7 @@ const account = (world: World): string => {
 describe("whatever fails, and wherever the agent dies,", () => {
   const fault = fc.oneof(
     { weight: 8, arbitrary: fc.constant(null) },
-    fc.constantFrom("before" as const, "after" as const, "crash-before" as const, "crash-after" as const),
+    fc.constantFrom(...(["before", "after", "crash-before", "crash-after", "hang"] as const)),
   )
   it.effect("no byte is lost or doubled, order is kept, and once faults stop everything settles", () =>
     Effect.promise(() =>
@@ -389,6 +394,8 @@ describe("whatever fails, and wherever the agent dies,", () => {
                   yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
                 }
                 if (fiber.pollUnsafe() === undefined) {
+                  // One that hangs is killed, as a supervisor would.
+                  if (world.incarnation === incarnation) world.crash()
                   agent = null
                   scope = yield* Scope.make()
                   incarnation = world.incarnation

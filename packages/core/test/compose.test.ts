@@ -1,7 +1,7 @@
 // How several plugins become one, and how little any of them can break.
 import { Cause, Deferred, Effect, Exit, Fiber, Tracer } from "effect"
 import { TestClock } from "effect/testing"
-import { assert, describe, expect, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as z from "zod"
 import {
   type Codec,
@@ -250,7 +250,7 @@ describe("guards", () => {
       yield* Deferred.await(begun)
       yield* Fiber.interrupt(fiber)
       const exit = yield* Fiber.await(fiber)
-      expect(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)).toBe(true)
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
     }),
   )
 })

@@ -109,6 +109,9 @@ describe("a rotated file's name", () => {
     expect(stampIn("0.log", "0.log.20260909-043310.gz.bak")).toBe("20260909-043310")
     expect(stampIn("0.log", "0.log.20260909-0433105")).toBe("20260909-043310")
     expect(stampIn("0.log", "0.log.backup")).toBeNull()
+    // The stamp of another log's segment says nothing about this one.
+    expect(stampIn("0.log", "0.log.1.99991231-235959")).toBeNull()
+    expect(stampIn("0.log", "10.log.99991231-235959")).toBeNull()
     expect(stampIn("0.log", "0.log")).toBeNull()
   })
 })

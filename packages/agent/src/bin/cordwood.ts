@@ -2,5 +2,6 @@
 // The command's entry. Loads nothing but what is going to run: the demo's writers are this program too, and start in no time.
 import { WRITER_COMMAND } from "../demo/writer-command.ts"
 
-if (process.argv[2] === WRITER_COMMAND) await import("../demo/writer.ts").then(({ writer }) => writer(process.argv.slice(3)))
+if (process.argv[2] === WRITER_COMMAND)
+  await import("../demo/writer.ts").then(({ writer }) => writer(process.argv.slice(3)))
 else await import("../cli/main.ts").then(({ main }) => main(process.argv.slice(2)))

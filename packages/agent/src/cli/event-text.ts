@@ -1,5 +1,14 @@
 /** Events as people read them: a line each. Pure. */
-import { type Decoded, type Envelope, formatBytes, formatDuration, isCoreType, type CoreEnvelope, type Log, nameOf } from "@cordwood/core"
+import {
+  type Decoded,
+  type Envelope,
+  formatBytes,
+  formatDuration,
+  isCoreType,
+  type CoreEnvelope,
+  type Log,
+  nameOf,
+} from "@cordwood/core"
 import { type Colors, safe } from "./terminal.ts"
 
 /** A log as people know it: its container if it has one, else its path. */
@@ -24,7 +33,8 @@ const paint = (colors: Colors, type: string, text: string): string => {
 }
 
 /** What an event says beside its type and log. */
-export const eventDetail = (event: Envelope): string => (isCoreType(event.type) ? coreDetail(event as CoreEnvelope) : JSON.stringify(event.data))
+export const eventDetail = (event: Envelope): string =>
+  isCoreType(event.type) ? coreDetail(event as CoreEnvelope) : JSON.stringify(event.data)
 
 const coreDetail = (event: CoreEnvelope): string => {
   switch (event.type) {

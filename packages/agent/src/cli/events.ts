@@ -2,7 +2,7 @@
 import { type Decoded, type Envelope, Log } from "@cordwood/core"
 import { sqliteJournalReader, type JournalReader } from "@cordwood/fs-adapter"
 import { Effect } from "effect"
-import { existsSync } from "node:fs"
+import { existsSync, statSync } from "node:fs"
 import { loadConfig } from "../config/load.ts"
 import { eventJson, eventLine, unknownLine } from "./event-text.ts"
 import { logFilter } from "./log-filter.ts"
@@ -34,7 +34,8 @@ export const events = (input: EventsInput) =>
     yield* catchUp(reader, 0, input.since, show)
   })
 
-export const noJournal = (path: string): string => `cordwood: there is no journal at ${safe(path)} yet; cordwood run begins it`
+export const noJournal = (path: string): string =>
+  `cordwood: there is no journal at ${safe(path)} yet; cordwood run begins it`
 
 /** Shows everything after a position; succeeds with the last one there was. */
 const catchUp = (reader: JournalReader, after: number, since: string | null, show: (decoded: Decoded) => void) =>
@@ -56,17 +57,27 @@ const positionOf = (decoded: Decoded): number => {
   return typeof position === "number" ? position : 0
 }
 
-/** Never ends. A journal that is away, or is replaced, is waited for; positions go on rising over that. */
+/** Tells a journal's file from one that was begun anew in its place; null if there is none. */
+const identityOf = (path: string): string | null => {
+  const seen = statSync(path, { throwIfNoEntry: false, bigint: true })
+  return seen === undefined ? null : `${seen.dev}:${seen.ino}:${seen.birthtimeNs}`
+}
+
+/** Never ends. A journal that is away is waited for; one that was begun anew holds nothing that was shown, and is read from its start. */
 const follow = (reader: JournalReader, path: string, since: string | null, show: (decoded: Decoded) => void) =>
   Effect.gen(function* () {
     let last = 0
+    let known: string | null = null
     let said = ""
     const complain = (line: string): void => {
       if (line !== said && line !== "") say(line)
       said = line
     }
     for (;;) {
-      if (existsSync(path)) {
+      const identity = identityOf(path)
+      if (identity !== known) last = 0
+      known = identity
+      if (identity !== null) {
         last = yield* catchUp(reader, last, since, show).pipe(
           Effect.tap(() => Effect.sync(() => complain(""))),
           Effect.catch((error) =>

@@ -2,7 +2,9 @@
 import { Cause, Logger, References } from "effect"
 import { type Colors, colorsFor, safe, say } from "./terminal.ts"
 
-const LEVEL: Readonly<Record<string, { readonly name: string; readonly paint: (colors: Colors, text: string) => string }>> = {
+const LEVEL: Readonly<
+  Record<string, { readonly name: string; readonly paint: (colors: Colors, text: string) => string }>
+> = {
   Fatal: { name: "fatal", paint: (colors, text) => colors.red(text) },
   Error: { name: "error", paint: (colors, text) => colors.red(text) },
   Warn: { name: "warn ", paint: (colors, text) => colors.yellow(text) },
@@ -11,7 +13,8 @@ const LEVEL: Readonly<Record<string, { readonly name: string; readonly paint: (c
   Trace: { name: "trace", paint: (colors, text) => colors.dim(text) },
 }
 
-const wordOf = (value: unknown): string => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)))
+const wordOf = (value: unknown): string =>
+  typeof value === "string" ? value : (JSON.stringify(value) ?? String(value))
 /** A value of `key=value`, in quotes if it would run into its neighbours. */
 const valueOf = (value: unknown): string => {
   const text = wordOf(value)
@@ -27,7 +30,9 @@ export const stderrLogger = Logger.make<unknown, void>(({ cause, date, fiber, lo
     words.push(`${colors.dim(`${key}=`)}${valueOf(value)}`)
   }
   const causes = cause.reasons.length === 0 ? [] : Cause.prettyErrors(cause).map((error) => `: ${error.message}`)
-  say(`${colors.dim(date.toISOString())} ${level.paint(colors, level.name)} ${words.map(safeButColors).join(" ")}${causes.map(safe).join("")}`)
+  say(
+    `${colors.dim(date.toISOString())} ${level.paint(colors, level.name)} ${words.map(safeButColors).join(" ")}${causes.map(safe).join("")}`,
+  )
 })
 
 /** Colours are put in above, around keys alone; a message is safe before that. */

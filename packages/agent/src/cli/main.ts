@@ -30,16 +30,30 @@ const lazily = <M, A, E, R>(
   use: (module: M) => Effect.Effect<A, E, R>,
 ): Effect.Effect<A, E, R> => Effect.flatMap(Effect.promise(load), use)
 
-const run = Command.make("run", { config, json }, (input) => lazily(() => import("./run.ts"), (module) => module.run(input))).pipe(
+const run = Command.make("run", { config, json }, (input) =>
+  lazily(
+    () => import("./run.ts"),
+    (module) => module.run(input),
+  ),
+).pipe(
   Command.withDescription(
     "Rotates the logs until SIGTERM or SIGINT, then finishes the step in hand. Logs to standard error; with --json, prints every event to standard output as it is stored.",
   ),
   Command.withShortDescription("The daemon: rotates until it is stopped"),
-  Command.withExamples([{ command: "cordwood run --config /etc/cordwood.yaml", description: "Rotate what the file says" }]),
+  Command.withExamples([
+    { command: "cordwood run --config /etc/cordwood.yaml", description: "Rotate what the file says" },
+  ]),
 )
 
-const once = Command.make("once", { config, json }, (input) => lazily(() => import("./once.ts"), (module) => module.once(input))).pipe(
-  Command.withDescription("One pass over every log: rotates, removes, compresses what is due, then exits. 1 if a log failed."),
+const once = Command.make("once", { config, json }, (input) =>
+  lazily(
+    () => import("./once.ts"),
+    (module) => module.once(input),
+  ),
+).pipe(
+  Command.withDescription(
+    "One pass over every log: rotates, removes, compresses what is due, then exits. 1 if a log failed.",
+  ),
   Command.withShortDescription("One pass over every log"),
 )
 
@@ -50,7 +64,11 @@ const plan = Command.make(
     json,
     detailedExitcode: toggle("detailed-exitcode", "Exit with 2 if there are steps to do"),
   },
-  (input) => lazily(() => import("./plan.ts"), (module) => module.plan(input)),
+  (input) =>
+    lazily(
+      () => import("./plan.ts"),
+      (module) => module.plan(input),
+    ),
 ).pipe(
   Command.withDescription("Prints the steps that a pass would take now, in order, and changes nothing."),
   Command.withShortDescription("What a pass would do now; changes nothing"),
@@ -73,7 +91,9 @@ const events = Command.make(
     ),
     log: Flag.String("log").pipe(
       Flag.withMetavar("PATTERN"),
-      Flag.withDescription("Only logs whose path or pod matches: a glob ('/var/log/pods/shop_*/**') or a part of it (web-0)"),
+      Flag.withDescription(
+        "Only logs whose path or pod matches: a glob ('/var/log/pods/shop_*/**') or a part of it (web-0)",
+      ),
       Flag.optional,
     ),
   },
@@ -88,19 +108,32 @@ const events = Command.make(
 )
 
 const status = Command.make("status", { config, json }, (input) =>
-  lazily(() => import("./status.ts"), (module) => module.status(input)),
+  lazily(
+    () => import("./status.ts"),
+    (module) => module.status(input),
+  ),
 ).pipe(
-  Command.withDescription("Prints every log: files, bytes, limits, last rotation, what is deferred or fails, and why. Works while the daemon runs."),
+  Command.withDescription(
+    "Prints every log: files, bytes, limits, last rotation, what is deferred or fails, and why. Works while the daemon runs.",
+  ),
   Command.withShortDescription("How every log is doing"),
 )
 
 const check = Command.make("check", { file: Argument.String("FILE"), json }, (input) =>
-  lazily(() => import("./config.ts"), (module) => module.check(input)),
+  lazily(
+    () => import("./config.ts"),
+    (module) => module.check(input),
+  ),
 ).pipe(
   Command.withDescription("Validates a configuration with the plugins that it names. 78 if it can't be used."),
   Command.withShortDescription("Validates a configuration"),
 )
-const schema = Command.make("schema", {}, () => lazily(() => import("./config.ts"), (module) => module.schema)).pipe(
+const schema = Command.make("schema", {}, () =>
+  lazily(
+    () => import("./config.ts"),
+    (module) => module.schema,
+  ),
+).pipe(
   Command.withDescription("Prints the configuration's JSON Schema, for editors."),
   Command.withShortDescription("Prints the configuration's JSON Schema"),
 )
@@ -154,7 +187,8 @@ const presenter: CliOutput.Presenter = {
       ? Effect.sync(() => {
           const name = event.commandPath.join(" ")
           const colors = colorsFor(process.stderr)
-          for (const { message } of event.errors) say(`${colors.red(name)}: ${lowerFirst(message.split("\n").map(safe).join("\n"))}`)
+          for (const { message } of event.errors)
+            say(`${colors.red(name)}: ${lowerFirst(message.split("\n").map(safe).join("\n"))}`)
           say(`See ${name} --help`)
         })
       : CliOutput.defaultPresenter.present(event),
@@ -171,8 +205,12 @@ export const main = (argv: ReadonlyArray<string>): void => {
         NodeServices.layer,
         layerStderrLogger,
         CliOutput.layerPresenter(presenter),
-        CliOutput.layer(CliOutput.defaultFormatter({ colors: colorsFor(process.stdout).isColorSupported, globalFlags: "summary" })),
-        CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] }),
+        CliOutput.layer(
+          CliOutput.defaultFormatter({ colors: colorsFor(process.stdout).isColorSupported, globalFlags: "summary" }),
+        ),
+        CliConfig.layer({
+          builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel],
+        }),
       ),
     ),
   )

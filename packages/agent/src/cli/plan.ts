@@ -25,7 +25,8 @@ export const plan = ({ config: file, detailedExitcode, json }: PlanInput) =>
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(problems)
       if (problems.length > 0) return yield* Effect.fail(new SomeFailed())
-      if (detailedExitcode && logs.some(({ steps }) => steps.length > 0)) return yield* Effect.fail(new EndWith(STEPS_AHEAD))
+      if (detailedExitcode && logs.some(({ steps }) => steps.length > 0))
+        return yield* Effect.fail(new EndWith(STEPS_AHEAD))
     }),
   )
 
@@ -73,7 +74,12 @@ const planTable = (logs: ReadonlyArray<PlannedLog>): string => {
     const lines = steps.length === 0 ? [[colors.dim("nothing to do")]] : steps.map(stepCells)
     return lines.map((cells, index) => [...(index === 0 || repeat ? about : ["", "", ""]), ...cells])
   })
-  return columns(["LOG", "FILES", "SIZE", "STEP", "FILE", "BYTES", "DETAIL"], rows.map(filled), colors, new Set([1, 2, 5]))
+  return columns(
+    ["LOG", "FILES", "SIZE", "STEP", "FILE", "BYTES", "DETAIL"],
+    rows.map(filled),
+    colors,
+    new Set([1, 2, 5]),
+  )
 }
 const filled = (cells: ReadonlyArray<string>): ReadonlyArray<string> => [...cells, "", "", ""].slice(0, 7)
 

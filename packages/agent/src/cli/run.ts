@@ -25,7 +25,9 @@ export const run = ({ config: file, json }: { readonly config: string; readonly 
         Effect.forkDetach,
       )
       yield* logStart(config)
-      yield* untilSignal(agent.run, { onSignal: () => say("cordwood: finishing the steps in hand; a second signal ends at once") })
+      yield* untilSignal(agent.run, {
+        onSignal: () => say("cordwood: finishing the steps in hand; a second signal ends at once"),
+      })
       // The last events are told too, unless nobody reads them.
       const rest = Effect.gen(function* () {
         yield* Fiber.interrupt(telling)
@@ -36,7 +38,8 @@ export const run = ({ config: file, json }: { readonly config: string; readonly 
     }),
   )
 
-const printTo = (sink: LineSink, event: Envelope): Effect.Effect<void> => Effect.promise(() => sink.write(JSON.stringify(eventJson(event))))
+const printTo = (sink: LineSink, event: Envelope): Effect.Effect<void> =>
+  Effect.promise(() => sink.write(JSON.stringify(eventJson(event))))
 
 const logStart = ({ file, options, settings }: LoadedConfig): Effect.Effect<void> => {
   const { interval, journal, policy, workers } = settings

@@ -30,7 +30,10 @@ export const status = ({ config: file, json }: { readonly config: string; readon
       const { logs, problems } = yield* agent.plan
       const { journal, policy } = config.settings
       const states = yield* statesIn(journal.path)
-      const rows = [...logs.map((planned) => statusOf(planned, policy, states.get(planned.log.path))), ...strays(states, logs, policy)]
+      const rows = [
+        ...logs.map((planned) => statusOf(planned, policy, states.get(planned.log.path))),
+        ...strays(states, logs, policy),
+      ]
       if (json) for (const row of rows) printJson(row)
       else if (rows.length > 0) print(statusTable(rows, yield* Clock.currentTimeMillis))
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
@@ -81,7 +84,11 @@ export interface LogStatus {
   readonly failing: ReadonlyArray<Failure & { readonly step: string }>
 }
 
-const knownOf = ({ deferred, failing, lastRotatedAt }: LogState): Pick<LogStatus, "deferred" | "failing" | "lastRotatedAt"> => ({
+const knownOf = ({
+  deferred,
+  failing,
+  lastRotatedAt,
+}: LogState): Pick<LogStatus, "deferred" | "failing" | "lastRotatedAt"> => ({
   lastRotatedAt,
   deferred: [...deferred].map(([path, deferral]) => ({ path, ...deferral })),
   failing: [...failing].map(([key, failure]) => ({ step: key.slice(0, key.indexOf(" ")), ...failure })),
@@ -122,7 +129,10 @@ const statusTable = (rows: ReadonlyArray<LogStatus>, nowMs: number): string => {
       activeText(row),
       row.files === null ? "" : row.lastRotatedAt === null ? "never" : `${ago(row.lastRotatedAt, nowMs)} ago`,
     ]
-    return stateTexts(row, nowMs, colors).map((state, index) => [...(index === 0 || repeat ? about : about.map(() => "")), state])
+    return stateTexts(row, nowMs, colors).map((state, index) => [
+      ...(index === 0 || repeat ? about : about.map(() => "")),
+      state,
+    ])
   })
   return columns(heads, lines, colors, new Set([1, 2, 3]))
 }
@@ -130,12 +140,16 @@ const statusTable = (rows: ReadonlyArray<LogStatus>, nowMs: number): string => {
 const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
   if (files === null) return ""
   if (activeBytes === null) return "missing"
-  return limits.maxSize < 0 ? `${formatBytes(activeBytes)}, no limit` : `${formatBytes(activeBytes)} of ${formatBytes(limits.maxSize)}`
+  return limits.maxSize < 0
+    ? `${formatBytes(activeBytes)}, no limit`
+    : `${formatBytes(activeBytes)} of ${formatBytes(limits.maxSize)}`
 }
 
 const stateTexts = ({ deferred, failing }: LogStatus, nowMs: number, colors: Colors): ReadonlyArray<string> => {
   const texts = [
-    ...failing.map(({ hint, message, since, step }) => colors.red(safe(`${step} fails for ${ago(since, nowMs)}: ${message}; ${hint}`))),
+    ...failing.map(({ hint, message, since, step }) =>
+      colors.red(safe(`${step} fails for ${ago(since, nowMs)}: ${message}; ${hint}`)),
+    ),
     ...deferred.map(({ by, path, since, step, why }) =>
       colors.yellow(safe(`${step} ${nameOf(path)} deferred for ${ago(since, nowMs)} by ${by}: ${why}`)),
     ),

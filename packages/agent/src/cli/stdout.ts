@@ -35,7 +35,9 @@ export const patientStdout = (): LineSink => {
             continue
           }
           open = false
-          say(`cordwood: standard output is closed (${code ?? String(error)}); events are no longer printed, rotation goes on`)
+          say(
+            `cordwood: standard output is closed (${code ?? String(error)}); events are no longer printed, rotation goes on`,
+          )
         }
       }
     },

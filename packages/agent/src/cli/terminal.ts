@@ -35,13 +35,34 @@ export const columns = (
   colors: Colors,
   right: ReadonlySet<number> = new Set(),
 ): string => {
-  const none = { top: "", "top-mid": "", "top-left": "", "top-right": "", bottom: "", "bottom-mid": "", "bottom-left": "" }
+  const none = {
+    top: "",
+    "top-mid": "",
+    "top-left": "",
+    "top-right": "",
+    bottom: "",
+    "bottom-mid": "",
+    "bottom-left": "",
+  }
   const table = new Table({
-    chars: { ...none, "bottom-right": "", left: "", "left-mid": "", mid: "", "mid-mid": "", right: "", "right-mid": "", middle: "  " },
+    chars: {
+      ...none,
+      "bottom-right": "",
+      left: "",
+      "left-mid": "",
+      mid: "",
+      "mid-mid": "",
+      right: "",
+      "right-mid": "",
+      middle: "  ",
+    },
     style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
     colAligns: heads.map((_, column) => (right.has(column) ? "right" : "left")),
   })
-  table.push(heads.map((head) => colors.dim(head)), ...rows.map((row) => [...row]))
+  table.push(
+    heads.map((head) => colors.dim(head)),
+    ...rows.map((row) => [...row]),
+  )
   return table
     .toString()
     .split("\n")
@@ -73,5 +94,8 @@ export const watchClosedPipes = (onStdoutClosed: () => void): void => {
     }
   process.stdout.on("error", closed(onStdoutClosed))
   // Nobody is left to tell.
-  process.stderr.on("error", closed(() => {}))
+  process.stderr.on(
+    "error",
+    closed(() => {}),
+  )
 }

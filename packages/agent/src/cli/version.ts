@@ -6,7 +6,8 @@ import { dirname, join } from "node:path"
 export const version = (): string => {
   for (let directory = import.meta.dirname; ; directory = dirname(directory)) {
     const manifest = join(directory, "package.json")
-    if (existsSync(manifest)) return String((JSON.parse(readFileSync(manifest, "utf8")) as { readonly version?: unknown }).version)
+    if (existsSync(manifest))
+      return String((JSON.parse(readFileSync(manifest, "utf8")) as { readonly version?: unknown }).version)
     if (directory === dirname(directory)) return "unknown"
   }
 }

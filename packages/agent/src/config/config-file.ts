@@ -20,7 +20,10 @@ const Source = z
   .strictObject(
     { cri: CriOptions.optional(), files: FilesOptions.optional() },
     {
-      error: ({ code }) => (code === "invalid_type" ? "write a mapping such as cri: {} or files: { include: [\"/var/log/nginx/*.log\"] }" : undefined),
+      error: ({ code }) =>
+        code === "invalid_type"
+          ? 'write a mapping such as cri: {} or files: { include: ["/var/log/nginx/*.log"] }'
+          : undefined,
     },
   )
   .refine((source) => Object.values(source).filter((value) => value !== undefined).length === 1, {
@@ -35,10 +38,13 @@ const Source = z
 
 const PluginEntry = z
   .strictObject({
-    use: z.string().min(1).meta({
-      description: "A package's name, or a path relative to the configuration file (./my-plugin.ts).",
-      examples: ["@cordwood/plugin-zstd", "./my-plugin.ts"],
-    }),
+    use: z
+      .string()
+      .min(1)
+      .meta({
+        description: "A package's name, or a path relative to the configuration file (./my-plugin.ts).",
+        examples: ["@cordwood/plugin-zstd", "./my-plugin.ts"],
+      }),
     with: z
       .record(z.string(), z.unknown())
       .optional()
@@ -68,4 +74,5 @@ export type ConfigFile = z.output<typeof ConfigFile>
 export type ConfigFileInput = z.input<typeof ConfigFile>
 
 /** The file's JSON Schema (draft 2020-12), for editors and other tools. */
-export const configJsonSchema = (): z.core.JSONSchema.BaseSchema => z.toJSONSchema(ConfigFile, { io: "input", target: "draft-2020-12" })
+export const configJsonSchema = (): z.core.JSONSchema.BaseSchema =>
+  z.toJSONSchema(ConfigFile, { io: "input", target: "draft-2020-12" })

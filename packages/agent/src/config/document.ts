@@ -1,6 +1,16 @@
 /** Reads a configuration file's text: bounded, strict, with the position of every value. Knows nothing of what the keys mean. */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs"
-import { isAlias, isCollection, isMap, isPair, isSeq, LineCounter, type Node, parseAllDocuments, type Scalar } from "yaml"
+import {
+  isAlias,
+  isCollection,
+  isMap,
+  isPair,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type Scalar,
+} from "yaml"
 import { ConfigError, type ConfigProblem, pathText } from "./config-error.ts"
 
 /** A configuration is written by hand; what is larger is another kind of file. */
@@ -19,7 +29,8 @@ const NOWHERE = { line: null, column: null } as const
 
 /** The file's text, at most `MAX_BYTES` of it. Throws `ConfigError`. */
 const readText = (file: string): string => {
-  const refuse = (message: string): ConfigError => new ConfigError({ file, problems: [{ path: "", ...NOWHERE, message }] })
+  const refuse = (message: string): ConfigError =>
+    new ConfigError({ file, problems: [{ path: "", ...NOWHERE, message }] })
   let bytes: Buffer
   try {
     const fd = openSync(file, "r")
@@ -40,7 +51,8 @@ const readText = (file: string): string => {
     const code = (error as NodeJS.ErrnoException).code ?? ""
     throw refuse(READ_PROBLEMS[code] ?? `can't be read (${error instanceof Error ? error.message : String(error)})`)
   }
-  if (bytes.length > MAX_BYTES) throw refuse("is larger than 1 MiB; a configuration is a few lines, so this is another file")
+  if (bytes.length > MAX_BYTES)
+    throw refuse("is larger than 1 MiB; a configuration is a few lines, so this is another file")
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
   } catch {
@@ -100,7 +112,9 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
     value = document.toJS({ maxAliasCount: MAX_ALIASES })
   } catch (error) {
     const message =
-      error instanceof ReferenceError ? `anchors are repeated more than ${MAX_ALIASES} times; write the values out` : tooDeep(error)
+      error instanceof ReferenceError
+        ? `anchors are repeated more than ${MAX_ALIASES} times; write the values out`
+        : tooDeep(error)
     throw refuse({ path: "", ...NOWHERE, message })
   }
   const root = document.contents as Node | null
@@ -108,7 +122,9 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
   return {
     value,
     locate: (path, key = false) => {
-      const offset = offsetOf(root, path, key, (node) => (isAlias(node) ? (node.resolve(document) as Node | undefined) : node))
+      const offset = offsetOf(root, path, key, (node) =>
+        isAlias(node) ? (node.resolve(document) as Node | undefined) : node,
+      )
       return offset === null ? NOWHERE : at(offset)
     },
   }
@@ -117,9 +133,7 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
 const emptyMessage = "is empty; it needs at least `sources`, see `cordwood config schema`"
 const TOO_DEEP = "is nested too deeply to be a configuration"
 const tooDeep = (error: unknown): string =>
-  error instanceof RangeError
-    ? TOO_DEEP
-    : `can't be parsed (${error instanceof Error ? error.message : String(error)})`
+  error instanceof RangeError ? TOO_DEEP : `can't be parsed (${error instanceof Error ? error.message : String(error)})`
 const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + text.slice(1).replace(/\.$/, "")
 
 /** The parser's most common faults in words that say what to do. */

@@ -10,7 +10,8 @@ type Path = ReadonlyArray<PropertyKey>
 /** What zod keeps to itself until a message is asked for: the keys a mapping may have, and the schema's own description. */
 const messageFor: z.core.$ZodErrorMap = (issue) => {
   const schema = issue.inst as z.core.$ZodType | undefined
-  if (issue.code === "unrecognized_keys") return JSON.stringify(Object.keys((schema as z.ZodObject | undefined)?.shape ?? {}))
+  if (issue.code === "unrecognized_keys")
+    return JSON.stringify(Object.keys((schema as z.ZodObject | undefined)?.shape ?? {}))
   return wanted(issue as Issue, schema)
 }
 
@@ -20,12 +21,17 @@ export const parseAt = <Schema extends z.ZodType>(
   value: unknown,
   document: ConfigDocument,
   at: Path = [],
-): { readonly ok: true; readonly value: z.output<Schema> } | { readonly ok: false; readonly problems: ReadonlyArray<ConfigProblem> } => {
+):
+  | { readonly ok: true; readonly value: z.output<Schema> }
+  | { readonly ok: false; readonly problems: ReadonlyArray<ConfigProblem> } => {
   const parsed = schema.safeParse(value, { error: messageFor, reportInput: true })
   if (parsed.success) return { ok: true, value: parsed.data }
   const issues = parsed.error.issues.filter((issue, _, all) => !isEcho(issue, all))
   const problems = issues.flatMap((issue) => problemsOf(issue, document, at))
-  return { ok: false, problems: problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)) }
+  return {
+    ok: false,
+    problems: problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0)),
+  }
 }
 
 /** Whether an issue only says again what an unknown key beside it says: that is the key which is missing, misspelt. */
@@ -69,7 +75,8 @@ const problemsOf = (issue: Issue, document: ConfigDocument, at: Path): ReadonlyA
 
 /** Of a union's branches the one that was probably meant: what was found has its kind, and the fewest keys are out of place. */
 const likeliest = (branches: ReadonlyArray<ReadonlyArray<Issue>>): ReadonlyArray<Issue> | null => {
-  const misfit = (issue: Issue): boolean => issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value")
+  const misfit = (issue: Issue): boolean =>
+    issue.path.length === 0 && (issue.code === "invalid_type" || issue.code === "invalid_value")
   const weight = (issues: ReadonlyArray<Issue>): number =>
     issues.reduce((sum, issue) => sum + (issue.code === "unrecognized_keys" ? issue.keys.length : 1), 0)
   const fitting = branches.filter((issues) => issues.length > 0 && !issues.some(misfit))
@@ -86,12 +93,17 @@ const unknownKey = (key: string, known: ReadonlyArray<string>): string => {
 const withFound = (value: unknown, message: string): string => {
   if (value === undefined) return message.startsWith("must ") ? `missing; it ${message}` : `missing; ${message}`
   const found = shown(value)
-  return message.startsWith(`${found} `) ? message : `found ${found}; ${message.startsWith("must ") ? "it " : ""}${message}`
+  return message.startsWith(`${found} `)
+    ? message
+    : `found ${found}; ${message.startsWith("must ") ? "it " : ""}${message}`
 }
 
 const valueAt = (value: unknown, path: Path): unknown =>
   path.reduce<unknown>(
-    (at, key) => (typeof at === "object" && at !== null && Object.hasOwn(at, key) ? (at as Readonly<Record<PropertyKey, unknown>>)[key] : undefined),
+    (at, key) =>
+      typeof at === "object" && at !== null && Object.hasOwn(at, key)
+        ? (at as Readonly<Record<PropertyKey, unknown>>)[key]
+        : undefined,
     value,
   )
 
@@ -127,14 +139,18 @@ const wanted = (issue: Issue, schema: z.core.$ZodType | undefined): string => {
       if (issue.origin === "array") return `must have at most ${counted(Number(issue.maximum))}`
       return issue.inclusive === false ? `must be less than ${issue.maximum}` : `must be at most ${issue.maximum}`
     case "invalid_union":
-      return about === undefined ? `write ${alternatives(issue.errors)}` : `write ${lowerFirst(about).replace(/\.$/, "")}`
+      return about === undefined
+        ? `write ${alternatives(issue.errors)}`
+        : `write ${lowerFirst(about).replace(/\.$/, "")}`
     case "invalid_format":
     case "not_multiple_of":
     case "unrecognized_keys":
     case "invalid_key":
     case "invalid_element":
     case "custom":
-      return about === undefined ? `must be ${issue.code === "invalid_format" ? `a ${issue.format}` : "valid"}` : lowerFirst(about)
+      return about === undefined
+        ? `must be ${issue.code === "invalid_format" ? `a ${issue.format}` : "valid"}`
+        : lowerFirst(about)
   }
 }
 
@@ -143,6 +159,8 @@ const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + te
 
 /** What the branches of a union want, each at its root. */
 const alternatives = (branches: ReadonlyArray<ReadonlyArray<Issue>>): string => {
-  const wants = branches.flatMap((issues) => issues.filter(({ path }) => path.length === 0).map(({ message }) => message.replace(/^write /, "")))
+  const wants = branches.flatMap((issues) =>
+    issues.filter(({ path }) => path.length === 0).map(({ message }) => message.replace(/^write /, "")),
+  )
   return [...new Set(wants)].join(", or ")
 }

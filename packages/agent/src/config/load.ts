@@ -41,10 +41,12 @@ export const loadConfig = (file: string): Effect.Effect<LoadedConfig, ConfigErro
 const load = async (file: string): Promise<LoadedConfig> => {
   const document = readDocument(file)
   const parsed = parseAt(ConfigFile, document.value, document)
-  if (!parsed.ok) throw new ConfigError({ file, problems: [...parsed.problems, ...(await pluginProblems(file, document))] })
+  if (!parsed.ok)
+    throw new ConfigError({ file, problems: [...parsed.problems, ...(await pluginProblems(file, document))] })
   const { plugins: uses, sources, ...settings } = parsed.value
   const { configured, problems } = await loadPlugins(resolve(file), uses, document)
-  const unknownCodec = (known: ReadonlyArray<string>): ConfigError => codecError(file, document, settings.policy.compression, known)
+  const unknownCodec = (known: ReadonlyArray<string>): ConfigError =>
+    codecError(file, document, settings.policy.compression, known)
   const fromPlugins = configured.some(({ plugin }) => plugin.name !== BUNDLED_CODEC)
   if (problems.length > 0) throw new ConfigError({ file, problems })
   // Which codecs a plugin brings is known once it is set up; without one there is nothing to wait for.
@@ -87,7 +89,13 @@ const codecError = (file: string, document: ConfigDocument, id: string, known: R
       : `did you mean ${meant}?`
   return new ConfigError({
     file,
-    problems: [problemAt(document, ["policy", "compression"], `found ${JSON.stringify(id)}, which no codec is called; ${advice}`)],
+    problems: [
+      problemAt(
+        document,
+        ["policy", "compression"],
+        `found ${JSON.stringify(id)}, which no codec is called; ${advice}`,
+      ),
+    ],
   })
 }
 
@@ -95,14 +103,24 @@ const codecError = (file: string, document: ConfigDocument, id: string, known: R
  * Whether the codec that the policy names is there. Sets the plugins up, and closes them again, if it must come from one of them; that is the
  * only way to learn what they bring.
  */
-export const checkCodec = ({ file, options, settings, unknownCodec }: LoadedConfig): Effect.Effect<void, ConfigError> => {
+export const checkCodec = ({
+  file,
+  options,
+  settings,
+  unknownCodec,
+}: LoadedConfig): Effect.Effect<void, ConfigError> => {
   const id = settings.policy.compression
   if (isBundled(id)) return Effect.void
   const plugins: ReadonlyArray<Configured> = options.plugins ?? []
   return setUpPlugins(plugins).pipe(
     Effect.scoped,
     Effect.catch((error) =>
-      Effect.fail(new ConfigError({ file, problems: [{ path: "plugins", line: null, column: null, message: `${error.message}; ${error.hint}` }] })),
+      Effect.fail(
+        new ConfigError({
+          file,
+          problems: [{ path: "plugins", line: null, column: null, message: `${error.message}; ${error.hint}` }],
+        }),
+      ),
     ),
     Effect.flatMap(({ codecs }) =>
       codecs.some((codec) => codec.id === id)

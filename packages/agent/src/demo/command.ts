@@ -30,7 +30,12 @@ export const demo = ({ forMs, json, keep }: DemoInput) =>
   Effect.scoped(
     Effect.gen(function* () {
       const place = yield* temporaryDirectory
-      const experiment = yield* startExperiment({ directory: place.path, writers: WRITERS, policy: POLICY, interval: INTERVAL })
+      const experiment = yield* startExperiment({
+        directory: place.path,
+        writers: WRITERS,
+        policy: POLICY,
+        interval: INTERVAL,
+      })
       const startedMs = performance.now()
       const scene = (): Scene => ({
         maxSize: bytesOf(POLICY.maxSize),
@@ -94,12 +99,7 @@ type Show = (experiment: Experiment, scene: () => Scene, directory: string) => E
 
 /** Calls `take` with every event, in a fiber of its own. */
 const eachEvent = (experiment: Experiment, take: (event: Envelope) => void): Effect.Effect<void, never, Scope.Scope> =>
-  PubSub.take(experiment.events).pipe(
-    Effect.map(take),
-    Effect.forever,
-    Effect.forkScoped,
-    Effect.asVoid,
-  )
+  PubSub.take(experiment.events).pipe(Effect.map(take), Effect.forever, Effect.forkScoped, Effect.asVoid)
 /** Events that came while nobody took them. */
 const leftOver = (experiment: Experiment, take: (event: Envelope) => void): Effect.Effect<void> =>
   Effect.gen(function* () {

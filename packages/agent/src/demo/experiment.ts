@@ -73,7 +73,9 @@ export interface Experiment {
 }
 
 /** Starts it; it is over when the scope ends. */
-export const startExperiment = (options: ExperimentOptions): Effect.Effect<Experiment, WriterError | AgentError, Scope.Scope> =>
+export const startExperiment = (
+  options: ExperimentOptions,
+): Effect.Effect<Experiment, WriterError | AgentError, Scope.Scope> =>
   Effect.gen(function* () {
     const { directory, program = thisProgram() } = options
     const run = join(directory, "run")
@@ -99,19 +101,27 @@ export const startExperiment = (options: ExperimentOptions): Effect.Effect<Exper
     const events = yield* agent.subscribe
     const running = yield* Effect.forkScoped(agent.run)
     const now = (): ReadonlyArray<LogNow> =>
-      writers.map(({ plan, report }) => ({ name: plan.name, path: plan.path, lines: report().lines, files: filesOf(plan.path) }))
+      writers.map(({ plan, report }) => ({
+        name: plan.name,
+        path: plan.path,
+        lines: report().lines,
+        files: filesOf(plan.path),
+      }))
     const settle = Effect.gen(function* () {
       const reports = yield* Effect.forEach(writers, ({ stop }) => stop, { concurrency: "unbounded" })
       yield* Fiber.interrupt(running)
       const stored = yield* everyEvent(journal)
-      const removedPaths = new Set(stored.flatMap((event) => (event.type === "Removed" ? [(event.data as { readonly path: string }).path] : [])))
+      const removedPaths = new Set(
+        stored.flatMap((event) => (event.type === "Removed" ? [(event.data as { readonly path: string }).path] : [])),
+      )
       const problems: Array<string> = []
       const accounts: Array<LogAccount> = []
       for (const [index, { plan }] of writers.entries()) {
         const written = reports[index]?.lines ?? 0
         const placed = yield* Effect.promise(() => placedFiles(plan.name, plan.path, ledger.pieces))
         for (const { path, removed } of placed) {
-          if (removed && !removedPaths.has(path)) problems.push(`${basename(path)} of ${plan.name} is gone, and no event says so`)
+          if (removed && !removedPaths.has(path))
+            problems.push(`${basename(path)} of ${plan.name} is gone, and no event says so`)
         }
         accounts.push({ name: plan.name, path: plan.path, ...accountOf(plan.name, written, placed) })
       }
@@ -147,7 +157,7 @@ const everyEvent = (path: string): Effect.Effect<ReadonlyArray<Envelope>, AgentE
   Effect.gen(function* () {
     const reader = sqliteJournalReader({ path })
     const events: Array<Envelope> = []
-    for (let after = 0; ; ) {
+    for (let after = 0; ;) {
       const page: ReadonlyArray<Decoded> = yield* reader.read({ after, limit: PAGE })
       for (const decoded of page) if (decoded._tag === "Known") events.push(decoded.event)
       const last = events.at(-1)?.position ?? after
@@ -156,10 +166,21 @@ const everyEvent = (path: string): Effect.Effect<ReadonlyArray<Envelope>, AgentE
     }
   }).pipe(Effect.mapError(({ hint, message }) => new WriterError({ writer: "journal", message, hint })))
 
-const outcomeOf = (accounts: ReadonlyArray<LogAccount>, events: ReadonlyArray<Envelope>, problems: ReadonlyArray<string>): Outcome => {
+const outcomeOf = (
+  accounts: ReadonlyArray<LogAccount>,
+  events: ReadonlyArray<Envelope>,
+  problems: ReadonlyArray<string>,
+): Outcome => {
   const count = (type: string): number => events.filter((event) => event.type === type).length
   const sum = (key: "bytesIn" | "bytesOut"): number =>
-    events.reduce((total, event) => total + (event.type === "Compressed" ? (event.data as { readonly bytesIn: number; readonly bytesOut: number })[key] : 0), 0)
+    events.reduce(
+      (total, event) =>
+        total +
+        (event.type === "Compressed"
+          ? (event.data as { readonly bytesIn: number; readonly bytesOut: number })[key]
+          : 0),
+      0,
+    )
   return {
     accounts,
     rotated: count("Rotated"),

@@ -28,7 +28,8 @@ export const makeLedger = (writerOf: (path: string) => string | undefined): Ledg
             try: async () => {
               const writer = writerOf(log.path)
               // Asked again about a segment, it is still the same one.
-              if (writer !== undefined && !pieces.has(segment.path)) pieces.set(segment.path, await readPiece(writer, segment.path))
+              if (writer !== undefined && !pieces.has(segment.path))
+                pieces.set(segment.path, await readPiece(writer, segment.path))
               return { _tag: "Allow" } as const
             },
             catch: (error) =>

@@ -45,7 +45,8 @@ const fillers = (): ReadonlyArray<string> => {
 }
 
 const SEQUENCE_DIGITS = 9
-const headOf = (writer: string, sequence: number): string => `${writer} ${String(sequence).padStart(SEQUENCE_DIGITS, "0")} `
+const headOf = (writer: string, sequence: number): string =>
+  `${writer} ${String(sequence).padStart(SEQUENCE_DIGITS, "0")} `
 
 /** The line of a number, from 1 on. */
 export const lineOf = (writer: string, sequence: number): string => {

@@ -28,7 +28,8 @@ export const bar = (share: number, width: number): string => {
   const eighths = Math.round(Math.max(0, Math.min(1, share)) * width * 8)
   return `${"█".repeat(eighths >> 3)}${EIGHTHS[eighths & 7] ?? ""}`.padEnd(width)
 }
-const fit = (text: string, width: number): string => (text.length > width ? `${text.slice(0, Math.max(0, width - 1))}…` : text)
+const fit = (text: string, width: number): string =>
+  text.length > width ? `${text.slice(0, Math.max(0, width - 1))}…` : text
 
 const NAME_WIDTH = 26
 const BAR_WIDTH = 24
@@ -49,7 +50,8 @@ export const picture = (
   // Each log has as many lines as it may have files, so that the picture stands still.
   const detailed = logs.flatMap((log) => detailLines(log, scene, width, colors))
   const room = size.height - head.length - 3
-  const body = detailed.length + MIN_EVENTS <= room ? detailed : logs.map((log) => compactLine(log, scene, width, colors))
+  const body =
+    detailed.length + MIN_EVENTS <= room ? detailed : logs.map((log) => compactLine(log, scene, width, colors))
   const shown = recent.slice(-Math.max(0, Math.min(MAX_EVENTS, room - body.length)))
   const names = new Map(logs.map(({ name, path }) => [path, name]))
   const events = shown.map((event) => eventText(event, names, width, colors))
@@ -60,7 +62,10 @@ const headLines = (scene: Scene, logs: ReadonlyArray<LogNow>, width: number, col
   const { elapsedMs, forMs, interval, maxFiles, maxSize } = scene
   const lines = logs.reduce((sum, log) => sum + log.lines, 0)
   const bytes = logs.reduce((sum, log) => sum + sizeOf(log.files), 0)
-  const time = forMs === null ? `${clock(elapsedMs)}  Ctrl-C ends it and counts every line` : `${clock(elapsedMs)} of ${clock(forMs)}`
+  const time =
+    forMs === null
+      ? `${clock(elapsedMs)}  Ctrl-C ends it and counts every line`
+      : `${clock(elapsedMs)} of ${clock(forMs)}`
   const title = fit(`maxSize ${formatBytes(maxSize)}, maxFiles ${maxFiles}, interval ${interval}`, width - 16)
   return [
     `${colors.bold("cordwood demo")}  ${colors.dim(title)}`,
@@ -71,9 +76,20 @@ const headLines = (scene: Scene, logs: ReadonlyArray<LogNow>, width: number, col
 const sizeOf = (files: ReadonlyArray<SeenFile>): number => files.reduce((sum, { bytes }) => sum + bytes, 0)
 const isCompressed = ({ name }: SeenFile): boolean => name.endsWith(".gz")
 const painted = (file: SeenFile, active: boolean, text: string, colors: Colors): string =>
-  active ? colors.green(text) : file.name.endsWith(".tmp") ? colors.yellow(text) : isCompressed(file) ? colors.cyan(text) : colors.blue(text)
+  active
+    ? colors.green(text)
+    : file.name.endsWith(".tmp")
+      ? colors.yellow(text)
+      : isCompressed(file)
+        ? colors.cyan(text)
+        : colors.blue(text)
 
-const detailLines = ({ files, lines, name }: LogNow, { maxFiles, maxSize }: Scene, width: number, colors: Colors): ReadonlyArray<string> => {
+const detailLines = (
+  { files, lines, name }: LogNow,
+  { maxFiles, maxSize }: Scene,
+  width: number,
+  colors: Colors,
+): ReadonlyArray<string> => {
   const title = fit(`${count(lines)} lines, ${formatBytes(sizeOf(files))} on disk`, width - name.length - 2)
   const rows = files.slice(0, maxFiles + 1).map((file, index) => {
     const label = fit(file.name, NAME_WIDTH).padEnd(NAME_WIDTH)
@@ -104,7 +120,12 @@ const paintType = (type: string, colors: Colors): string => {
 const nameIn = (names: ReadonlyMap<string, string>, { path }: Log): string => names.get(path) ?? path
 
 /** An event in a line; logs by their writers' names, times within the day. */
-export const eventText = (event: Envelope, names: ReadonlyMap<string, string>, width: number, colors: Colors): string => {
+export const eventText = (
+  event: Envelope,
+  names: ReadonlyMap<string, string>,
+  width: number,
+  colors: Colors,
+): string => {
   const time = event.time.slice(11, 19)
   const name = nameIn(names, event.log)
   const detail = fit(eventDetail(event), Math.max(10, width - time.length - name.length - 16))
@@ -113,12 +134,19 @@ export const eventText = (event: Envelope, names: ReadonlyMap<string, string>, w
 
 /** Where a demo in a pipe stands: a line for all logs. */
 export const statusText = ({ elapsedMs }: Pick<Scene, "elapsedMs">, logs: ReadonlyArray<LogNow>): string => {
-  const each = logs.map(({ files, lines, name }) => `${name} ${count(lines)} lines in ${files.length} ${files.length === 1 ? "file" : "files"}, ${formatBytes(sizeOf(files))}`)
+  const each = logs.map(
+    ({ files, lines, name }) =>
+      `${name} ${count(lines)} lines in ${files.length} ${files.length === 1 ? "file" : "files"}, ${formatBytes(sizeOf(files))}`,
+  )
   return `${clock(elapsedMs)}     ${each.join("; ")}`
 }
 
 /** The account of every line, and what the agent did meanwhile. */
-export const accountText = ({ accounts, compressed, compressedFrom, compressedTo, failed, problems, removed, rotated, complete }: Outcome, elapsedMs: number, colors: Colors): string => {
+export const accountText = (
+  { accounts, compressed, compressedFrom, compressedTo, failed, problems, removed, rotated, complete }: Outcome,
+  elapsedMs: number,
+  colors: Colors,
+): string => {
   const fault = (value: number): string => (value === 0 ? "0" : colors.red(count(value)))
   const rows = accounts.map((account) => [
     isComplete(account) ? account.name : colors.red(account.name),
@@ -130,10 +158,10 @@ export const accountText = ({ accounts, compressed, compressedFrom, compressedTo
     fault(account.outOfOrder),
     fault(account.garbled),
   ])
-  const heads = ["LOG", "WRITTEN", "ON DISK", "REMOVED BY POLICY", "MISSING", "DUPLICATED", "OUT OF ORDER", "GARBLED"]
+  const heads = ["LOG", "WRITTEN", "ON DISK", "REMOVED", "MISSING", "DOUBLED", "OUT OF ORDER", "GARBLED"]
   const total = accounts.reduce((sum, { written }) => sum + written, 0)
   const ratio = compressedTo > 0 ? ` (${(compressedFrom / compressedTo).toFixed(1)}x smaller)` : ""
-  const acts = `${count(rotated)} rotated, ${count(compressed)} compressed${ratio}, ${count(removed)} removed${failed > 0 ? `, ${count(failed)} failed` : ""}`
+  const acts = `${count(rotated)} rotated, ${count(compressed)} compressed${ratio}, ${count(removed)} removed by policy${failed > 0 ? `, ${count(failed)} failed` : ""}`
   return [
     columns(heads, rows, colors, new Set([1, 2, 3, 4, 5, 6, 7])),
     "",

@@ -1,6 +1,6 @@
 /**
  * One of the demo's writers, in a process of its own: writes numbered lines in the CRI log format, as containerd does for a container, and obeys
- * reopen. Loads nothing but this, so that it starts quickly. Ends when it is told to, or when the demo is gone.
+ * reopen. Loads nothing but this, so that it starts quickly. Stops writing when it is told to, and ends with the demo.
  */
 import { closeSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs"
 import { setImmediate, setTimeout } from "node:timers/promises"
@@ -14,9 +14,12 @@ export interface WriterPlan {
   readonly lines: number
   readonly pauseMs: number
 }
-/** What a writer says to the demo. `ready`: its file is there and it takes signals. */
+/**
+ * What a writer says to the demo. `ready`: its file is there and it takes signals. `stopped`: `lines` is all that it will ever have written; it still
+ * obeys reopen, for a rotation that has begun.
+ */
 export interface WriterReport {
-  readonly state: "ready" | "writing" | "ended" | "failed"
+  readonly state: "ready" | "writing" | "stopped" | "failed"
   readonly lines: number
   readonly bytes: number
   readonly problem?: string
@@ -32,6 +35,8 @@ const BATCH_LINES = 200
 /** At most this fast within a stroke, so that the demo doesn't take the machine's disk: about 20 MB/s. */
 const BATCH_MS = 4
 const REPORT_EVERY_MS = 200
+/** How soon a writer that is at rest reopens. */
+const LOOK_EVERY_MS = 20
 /** containerd's mode for container logs. */
 const LOG_MODE = 0o640
 
@@ -44,8 +49,8 @@ export const writer = async (args: ReadonlyArray<string>): Promise<void> => {
   let lines = 0
   let bytes = 0
   const wake = new AbortController()
-  const say = (state: WriterReport["state"], problem?: string): void => {
-    process.send?.({ state, lines, bytes, ...(problem === undefined ? {} : { problem }) } satisfies WriterReport)
+  const say = (state: WriterReport["state"]): void => {
+    process.send?.({ state, lines, bytes } satisfies WriterReport)
   }
   // Ctrl-C goes to every process of the terminal; the demo is the one to say when to stop.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {})
@@ -57,7 +62,7 @@ export const writer = async (args: ReadonlyArray<string>): Promise<void> => {
     stopped = true
     wake.abort()
   })
-  process.on("disconnect", () => process.exit(1))
+  process.on("disconnect", () => process.exit(0))
   writeFileSync(`${plan.pidFile}.new`, `${process.pid}\n`)
   renameSync(`${plan.pidFile}.new`, plan.pidFile)
 
@@ -87,7 +92,7 @@ export const writer = async (args: ReadonlyArray<string>): Promise<void> => {
     lines += 1
   }
   const stroke = async (): Promise<void> => {
-    for (let left = plan.lines; left > 0 && !stopped; ) {
+    for (let left = plan.lines; left > 0 && !stopped;) {
       if (reopenAsked) reopenNow()
       const count = Math.min(left, BATCH_LINES)
       const time = timeNow()
@@ -110,16 +115,19 @@ export const writer = async (args: ReadonlyArray<string>): Promise<void> => {
       const until = performance.now() + plan.pauseMs
       // The pause is cut into short ones, as a sleeping writer reopens at once too.
       while (!stopped && performance.now() < until) {
-        await setTimeout(Math.min(20, plan.pauseMs), undefined, { signal: wake.signal }).catch(() => {})
-        if (reopenAsked) reopenNow()
+        await setTimeout(Math.min(LOOK_EVERY_MS, plan.pauseMs), undefined, { signal: wake.signal }).catch(() => {})
+        if (reopenAsked && !stopped) reopenNow()
       }
     }
-    closeSync(fd)
-    say("ended")
-  } catch (error) {
-    say("failed", error instanceof Error ? error.message : String(error))
-  } finally {
     clearInterval(reporting)
+    say("stopped")
+    for (;;) {
+      if (reopenAsked) reopen()
+      await setTimeout(LOOK_EVERY_MS)
+    }
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error)
+    process.send?.({ state: "failed", lines, bytes, problem } satisfies WriterReport, () => process.exit(1))
   }
 }
 

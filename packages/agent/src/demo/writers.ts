@@ -24,7 +24,7 @@ export interface RunningWriter {
   readonly report: () => WriterReport
   /** Fails once it ends without having been told to. */
   readonly ended: Effect.Effect<never, WriterError>
-  /** Has it finish its line, close its file and say how many lines there are. */
+  /** Has it finish its line, write no more and say how many lines there are. It goes on obeying reopen until the scope ends. */
   readonly stop: Effect.Effect<WriterReport, WriterError>
 }
 
@@ -32,10 +32,18 @@ const READY_WITHIN_MS = 10_000
 const STOPPED_WITHIN_MS = 10_000
 
 /** Starts a writer; it is there until the scope ends. Succeeds once it writes. */
-export const startWriter = (plan: WriterPlan, program: Program): Effect.Effect<RunningWriter, WriterError, Scope.Scope> =>
+export const startWriter = (
+  plan: WriterPlan,
+  program: Program,
+): Effect.Effect<RunningWriter, WriterError, Scope.Scope> =>
   Effect.gen(function* () {
     const child = yield* Effect.acquireRelease(
-      Effect.sync(() => fork(program.path, [WRITER_COMMAND, JSON.stringify(plan)], { execArgv: [...program.execArgv], stdio: ["ignore", "ignore", "inherit", "ipc"] })),
+      Effect.sync(() =>
+        fork(program.path, [WRITER_COMMAND, JSON.stringify(plan)], {
+          execArgv: [...program.execArgv],
+          stdio: ["ignore", "ignore", "inherit", "ipc"],
+        }),
+      ),
       (started) =>
         Effect.sync(() => {
           if (started.exitCode === null && started.signalCode === null) started.kill("SIGKILL")
@@ -55,10 +63,10 @@ export const startWriter = (plan: WriterPlan, program: Program): Effect.Effect<R
         return Effect.sync(() => child.off("exit", onExit))
       }),
       stop: Effect.suspend(() => {
-        const ended = waitFor(child, plan, "ended", STOPPED_WITHIN_MS)
+        const stopped = waitFor(child, plan, "stopped", STOPPED_WITHIN_MS)
         if (child.connected) child.send(STOP)
-        return ended
-      }).pipe(Effect.tap(() => Effect.sync(() => child.connected && child.disconnect()))),
+        return stopped
+      }),
     }
   })
 
@@ -70,7 +78,12 @@ const died = ({ name }: WriterPlan, { problem }: WriterReport): WriterError =>
   })
 
 /** The first report of a state. Listens from now on. */
-const waitFor = (child: ChildProcess, plan: WriterPlan, state: WriterReport["state"], limitMs: number): Effect.Effect<WriterReport, WriterError> =>
+const waitFor = (
+  child: ChildProcess,
+  plan: WriterPlan,
+  state: WriterReport["state"],
+  limitMs: number,
+): Effect.Effect<WriterReport, WriterError> =>
   Effect.callback<WriterReport, WriterError>((resume) => {
     const onMessage = (message: unknown): void => {
       const report = message as WriterReport
@@ -84,6 +97,9 @@ const waitFor = (child: ChildProcess, plan: WriterPlan, state: WriterReport["sta
   }).pipe(
     Effect.timeoutOrElse({
       duration: limitMs,
-      orElse: () => Effect.fail(died(plan, { state: "failed", lines: 0, bytes: 0, problem: `not ${state} within ${limitMs / 1000} s` })),
+      orElse: () =>
+        Effect.fail(
+          died(plan, { state: "failed", lines: 0, bytes: 0, problem: `not ${state} within ${limitMs / 1000} s` }),
+        ),
     }),
   )

@@ -147,8 +147,11 @@ interface Explained {
   readonly hint: string
 }
 
-const notRegular = (path: string, kind: string): LogFilesError =>
-  new LogFilesError({ op: "scan", path, reason: "NotRegular", detail: `it is a ${kind}, not a regular file` })
+/** The error for a log whose path leads to something that may not be rotated. */
+export const notRegular = (path: string, kind: NonNullable<Snapshot["obstacle"]>): LogFilesError => {
+  const what = kind === "other" ? "device, a pipe or a socket" : kind
+  return new LogFilesError({ op: "scan", path, reason: "NotRegular", detail: `it is a ${what}, not a regular file` })
+}
 
 class Pass {
   readonly #ports: PassPorts

@@ -45,7 +45,7 @@ const setUp = (plugin: Configured["plugin"], config: unknown): Effect.Effect<Con
       }),
       Effect.catchCause((cause) => {
         const error = Cause.squash(cause)
-        if (error instanceof PluginError || Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+        if (isPluginError(error) || Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
         return Effect.fail(fail("setup", error instanceof Error ? error.message : String(error), "mend the plugin or remove it"))
       }),
     )
@@ -54,6 +54,10 @@ const setUp = (plugin: Configured["plugin"], config: unknown): Effect.Effect<Con
     }
     return { plugin: plugin.name, contributions }
   })
+
+/** Also one of another copy of core, as a plugin that is loaded by its path may have. */
+const isPluginError = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "PluginError"
 
 /** Tells every observer of every event, each at its own speed, until the scope closes. What an observer does wrong ends here. */
 export const tellObservers = (

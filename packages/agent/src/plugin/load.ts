@@ -43,7 +43,13 @@ export const loadPlugins = async (
     }
     const first = firstOf.get(loaded.name)
     if (first !== undefined) {
-      problems.push(problemAt(document, [...at, "use"], `the plugin ${loaded.name} is in the list already, as plugins[${first}]; remove one of the two`))
+      problems.push(
+        problemAt(
+          document,
+          [...at, "use"],
+          `the plugin ${loaded.name} is in the list already, as plugins[${first}]; remove one of the two`,
+        ),
+      )
       continue
     }
     firstOf.set(loaded.name, index)
@@ -93,7 +99,9 @@ const entryOf = (directory: string): string | null => {
     const main = (name === null ? null : resolveModule(manifest, name)) ?? resolveModule(manifest, directory)
     if (main !== null) return main
   }
-  return ["index.js", "index.ts", "index.mjs"].map((name) => join(directory, name)).find((path) => existsSync(path)) ?? null
+  return (
+    ["index.js", "index.ts", "index.mjs"].map((name) => join(directory, name)).find((path) => existsSync(path)) ?? null
+  )
 }
 
 const nameIn = (manifest: string): string | null => {
@@ -129,7 +137,8 @@ const resolveModule = (from: string, name: string): string | null => {
 const notFound = (file: string, use: string): string => {
   if (isPath(use)) return `found ${JSON.stringify(use)}; there is no module at ${resolve(dirname(file), use)}`
   const meant = nearest(use, KNOWN)
-  if (meant !== null && meant !== use) return `found ${JSON.stringify(use)}, which is not installed; did you mean ${meant}?`
+  if (meant !== null && meant !== use)
+    return `found ${JSON.stringify(use)}, which is not installed; did you mean ${meant}?`
   return `found ${JSON.stringify(use)}, which is not installed for ${dirname(file)}; run: npm install --prefix ${dirname(file)} ${use}`
 }
 
@@ -138,7 +147,10 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 /** The plugin that a module exports, as default or under a name. */
 const pluginIn = (module: unknown, from: string): Plugin | string => {
   const exported = typeof module === "object" && module !== null ? (module as Readonly<Record<string, unknown>>) : {}
-  const candidates = [exported["default"], ...Object.entries(exported).flatMap(([key, value]) => (key === "default" ? [] : [value]))]
+  const candidates = [
+    exported["default"],
+    ...Object.entries(exported).flatMap(([key, value]) => (key === "default" ? [] : [value])),
+  ]
   const found = candidates.filter(looksLikePlugin)
   const plugin = found[0]
   if (plugin === undefined) {

@@ -106,7 +106,11 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const started = (opened: JournalShape): Effect.Effect<void, JournalError> =>
       Effect.map(opened.replay, (stored) => {
         journal = opened
-        for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
+        // A journal that could only be opened later tells of what was before; a log that was scanned since is known better.
+        const scanned = new Set(states.keys())
+        for (const decoded of stored) {
+          if (decoded._tag === "Known" && !scanned.has(decoded.event.log.path)) apply(decoded.event)
+        }
       })
 
     const replaced = (what: Replaced): Effect.Effect<string> => {

@@ -1,8 +1,18 @@
 // The program from outside: exit codes, what is printed where, signals, closed pipes.
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { afterEach, beforeEach, describe, expect, it } from "vitest"
-import { cordwood, makeHost, start, until } from "./program.ts"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { bundleProgram, type Ended, makeHost, type Running, start as startProgram, until } from "./program.ts"
+
+let program: Awaited<ReturnType<typeof bundleProgram>>
+beforeAll(async () => {
+  program = await bundleProgram()
+})
+afterAll(() => program.remove())
+const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Running =>
+  startProgram(program.path, args, env)
+const cordwood = (...args: ReadonlyArray<string>): Promise<Ended> => start(args).ended
 
 let host: ReturnType<typeof makeHost>
 beforeEach(() => {
@@ -10,7 +20,9 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(host.directory, { recursive: true, force: true }))
 
-const VERSION = (JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")) as { version: string }).version
+const VERSION = (
+  JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8")) as { version: string }
+).version
 const json = (text: string): ReadonlyArray<unknown> =>
   text
     .split("\n")
@@ -36,15 +48,27 @@ describe("usage", () => {
     ])
   })
   it.each<readonly [ReadonlyArray<string>, string]>([
-    [["rnu"], 'cordwood: unknown subcommand "rnu" for "cordwood"\n\n  Did you mean this?\n    run\nSee cordwood --help\n'],
+    [
+      ["rnu"],
+      'cordwood: unknown subcommand "rnu" for "cordwood"\n\n  Did you mean this?\n    run\nSee cordwood --help\n',
+    ],
     [["run"], "cordwood run: missing required flag: --config\nSee cordwood run --help\n"],
-    [["plan", "--config", "f", "--foo"], "cordwood plan: unrecognized flag: --foo in command cordwood plan\nSee cordwood plan --help\n"],
-    [["plan", "--config", "f", "extra"], 'cordwood plan: unexpected positional argument: "extra"\nSee cordwood plan --help\n'],
+    [
+      ["plan", "--config", "f", "--foo"],
+      "cordwood plan: unrecognized flag: --foo in command cordwood plan\nSee cordwood plan --help\n",
+    ],
+    [
+      ["plan", "--config", "f", "extra"],
+      'cordwood plan: unexpected positional argument: "extra"\nSee cordwood plan --help\n',
+    ],
     [
       ["events", "--config", "f", "--since", "yesterday"],
       'cordwood events: invalid value for flag --since: "yesterday". Expected: a time such as 2026-09-09T04:33:10Z, or for how long: 10m, 1h30m, 2d\nSee cordwood events --help\n',
     ],
-    [["demo", "--for", "60"], 'cordwood demo: invalid value for flag --for: "60". Expected: "60" has no unit; write 60s for seconds\nSee cordwood demo --help\n'],
+    [
+      ["demo", "--for", "60"],
+      'cordwood demo: invalid value for flag --for: "60". Expected: "60" has no unit; write 60s for seconds\nSee cordwood demo --help\n',
+    ],
     [["config", "check"], "cordwood config check: missing required argument: FILE\nSee cordwood config check --help\n"],
   ])("%j is wrong usage: 64, and a line that says why", async (args, stderr) => {
     expect(await cordwood(...args)).toEqual({ code: 64, stdout: "", stderr })
@@ -62,18 +86,25 @@ describe("usage", () => {
 })
 
 describe("a bad configuration", () => {
-  it.each(["run", "once", "plan", "events", "status"])("ends %s with 78, and nothing has been touched", async (command) => {
-    writeFileSync(host.config, `${readFileSync(host.config, "utf8")}workers: none\n`)
-    expect(await cordwood(command, "--config", host.config)).toEqual({
-      code: 78,
-      stdout: "",
-      stderr: `${host.config}:5:10: workers: found "none"; write a number\ncordwood: nothing has been touched\n`,
-    })
-    expect(readdirSync(host.directory).toSorted()).toEqual(["cordwood.yaml", "logs"])
-    expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
-  })
+  it.each(["run", "once", "plan", "events", "status"])(
+    "ends %s with 78, and nothing has been touched",
+    async (command) => {
+      writeFileSync(host.config, `${readFileSync(host.config, "utf8")}workers: none\n`)
+      expect(await cordwood(command, "--config", host.config)).toEqual({
+        code: 78,
+        stdout: "",
+        stderr: `${host.config}:5:10: workers: found "none"; write a number\ncordwood: nothing has been touched\n`,
+      })
+      expect(readdirSync(host.directory).toSorted()).toEqual(["cordwood.yaml", "logs"])
+      expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
+    },
+  )
   it("is what config check finds, as text and as JSON", async () => {
-    expect(await cordwood("config", "check", host.config)).toEqual({ code: 0, stdout: `${host.config}: ok\n`, stderr: "" })
+    expect(await cordwood("config", "check", host.config)).toEqual({
+      code: 0,
+      stdout: `${host.config}: ok\n`,
+      stderr: "",
+    })
     writeFileSync(host.config, "sources: [{ cri: {} }]\nworkers: 0\n")
     expect(await cordwood("config", "check", host.config)).toEqual({
       code: 78,
@@ -83,14 +114,29 @@ describe("a bad configuration", () => {
     const asJson = await cordwood("config", "check", host.config, "--json")
     expect({ ...asJson, stdout: json(asJson.stdout) }).toEqual({
       code: 78,
-      stdout: [{ file: host.config, ok: false, path: "workers", line: 2, column: 10, message: "found 0; it must be at least 1" }],
+      stdout: [
+        {
+          file: host.config,
+          ok: false,
+          path: "workers",
+          line: 2,
+          column: 10,
+          message: "found 0; it must be at least 1",
+        },
+      ],
       stderr: "",
     })
   })
   it("has a schema to be checked by", async () => {
     const { code, stderr, stdout } = await cordwood("config", "schema")
     const schema = JSON.parse(stdout) as { $schema: string; properties: object; required: ReadonlyArray<string> }
-    expect({ code, stderr, dialect: schema.$schema, keys: Object.keys(schema.properties), required: schema.required }).toEqual({
+    expect({
+      code,
+      stderr,
+      dialect: schema.$schema,
+      keys: Object.keys(schema.properties),
+      required: schema.required,
+    }).toEqual({
       code: 0,
       stderr: "",
       dialect: "https://json-schema.org/draft/2020-12/schema",
@@ -109,14 +155,27 @@ describe("plan", () => {
       code: 2,
       stderr: "",
       logs: [
-        { log: { path: a }, activeBytes: 2_000, files: 1, totalBytes: 2_000, steps: [{ step: "rotate", path: a, to: `${a}.STAMP`, bytes: 2_000 }] },
+        {
+          log: { path: a },
+          activeBytes: 2_000,
+          files: 1,
+          totalBytes: 2_000,
+          steps: [{ step: "rotate", path: a, to: `${a}.STAMP`, bytes: 2_000 }],
+        },
         { log: { path: b }, activeBytes: 5, files: 1, totalBytes: 5, steps: [] },
       ],
     })
     const plain = await cordwood("plan", "--config", host.config)
-    expect({ ...plain, stdout: plain.stdout.replaceAll(/\.\d{8}-\d{6}/g, ".STAMP").replaceAll(host.logs, "LOGS").replaceAll(/ +/g, " ") }).toEqual({
+    expect({
+      ...plain,
+      stdout: plain.stdout
+        .replaceAll(/\.\d{8}-\d{6}/g, ".STAMP")
+        .replaceAll(host.logs, "LOGS")
+        .replaceAll(/ +/g, " "),
+    }).toEqual({
       code: 0,
-      stdout: "LOG FILES SIZE STEP FILE BYTES DETAIL\nLOGS/a.log 1 2.0 KiB rotate a.log 2.0 KiB to a.log.STAMP\nLOGS/b.log 1 5 B nothing to do\n",
+      stdout:
+        "LOG FILES SIZE STEP FILE BYTES DETAIL\nLOGS/a.log 1 2.0 KiB rotate a.log 2.0 KiB to a.log.STAMP\nLOGS/b.log 1 5 B nothing to do\n",
       stderr: "",
     })
     expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
@@ -131,8 +190,16 @@ describe("plan", () => {
 describe("once, then what the journal says", () => {
   it("does what is due, and events and status tell of it", async () => {
     const before = await cordwood("events", "--config", host.config)
-    expect(before).toEqual({ code: 0, stdout: "", stderr: `cordwood: there is no journal at ${host.directory}/journal/journal.db yet; cordwood run begins it\n` })
-    expect(await cordwood("once", "--config", host.config)).toEqual({ code: 0, stdout: "2 logs: 1 rotated\n", stderr: "" })
+    expect(before).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: `cordwood: there is no journal at ${host.directory}/journal/journal.db yet; cordwood run begins it\n`,
+    })
+    expect(await cordwood("once", "--config", host.config)).toEqual({
+      code: 0,
+      stdout: "2 logs: 1 rotated\n",
+      stderr: "",
+    })
     writeFileSync(join(host.logs, "a.log"), "new")
 
     const events = await cordwood("events", "--config", host.config, "--json", "--log", "a.log")
@@ -142,8 +209,14 @@ describe("once, then what the journal says", () => {
     expect(stored.map((event) => Object.keys(event))).toEqual(
       stored.map(() => ["id", "position", "time", "type", "version", "log", "data", "metadata"]),
     )
-    expect(await cordwood("events", "--config", host.config, "--since", "2099-01-01")).toEqual({ code: 0, stdout: "", stderr: "" })
-    expect((await cordwood("events", "--config", host.config, "--log", `${host.logs}/b*`)).stdout).toMatch(/^\S+Z {2}Scanned {5}\S+b\.log {2}5 B active, 0 segments, 5 B in all\n$/)
+    expect(await cordwood("events", "--config", host.config, "--since", "2099-01-01")).toEqual({
+      code: 0,
+      stdout: "",
+      stderr: "",
+    })
+    expect((await cordwood("events", "--config", host.config, "--log", `${host.logs}/b*`)).stdout).toMatch(
+      /^\S+Z {2}Scanned {5}\S+b\.log {2}5 B active, 0 segments, 5 B in all\n$/,
+    )
 
     const status = await cordwood("status", "--config", host.config, "--json")
     const rotated = stored[1] as { readonly time: string }
@@ -152,13 +225,34 @@ describe("once, then what the journal says", () => {
       code: 0,
       stderr: "",
       stdout: [
-        { log: { path: join(host.logs, "a.log") }, files: 2, activeBytes: 3, totalBytes: 2_003, limits, lastRotatedAt: rotated.time, deferred: [], failing: [] },
-        { log: { path: join(host.logs, "b.log") }, files: 1, activeBytes: 5, totalBytes: 5, limits, lastRotatedAt: null, deferred: [], failing: [] },
+        {
+          log: { path: join(host.logs, "a.log") },
+          files: 2,
+          activeBytes: 3,
+          totalBytes: 2_003,
+          limits,
+          lastRotatedAt: rotated.time,
+          deferred: [],
+          failing: [],
+        },
+        {
+          log: { path: join(host.logs, "b.log") },
+          files: 1,
+          activeBytes: 5,
+          totalBytes: 5,
+          limits,
+          lastRotatedAt: null,
+          deferred: [],
+          failing: [],
+        },
       ],
     })
   })
   it("ends with 1 and says what to do when a source fails", async () => {
-    writeFileSync(host.config, `sources: [{ cri: { endpoint: "${host.directory}/nobody.sock", timeout: 1s } }]\njournal: { path: ${host.directory}/journal/journal.db }\n`)
+    writeFileSync(
+      host.config,
+      `sources: [{ cri: { endpoint: "${host.directory}/nobody.sock", timeout: 1s } }]\njournal: { path: ${host.directory}/journal/journal.db }\n`,
+    )
     const { code, stderr, stdout } = await cordwood("once", "--config", host.config)
     expect({ code, stdout }).toEqual({ code: 1, stdout: "0 logs: 1 failed\n" })
     expect(stderr).toContain(`${host.directory}/nobody.sock`)
@@ -167,16 +261,19 @@ describe("once, then what the journal says", () => {
 })
 
 describe("run", () => {
-  it.each(["SIGTERM", "SIGINT"] as const)("rotates until %s and ends with 0; --json prints the events and nothing else", async (signal) => {
-    const run = start(["run", "--config", host.config, "--json"])
-    await until(() => run.stdout().includes('"Rotated"'), run.stderr)
-    run.child.kill(signal)
-    const { code, stderr, stdout } = await run.ended
-    expect(code).toBe(0)
-    expect(json(stdout).map((event) => (event as { readonly type: string }).type)).toContain("Rotated")
-    expect(stderr).toMatch(/^\S+Z info {2}started .*maxFiles=5.*\n[\s\S]*Z info {2}stopped\n$/)
-    expect(readdirSync(host.logs).some((name) => /^a\.log\.\d{8}-\d{6}$/.test(name))).toBe(true)
-  })
+  it.each(["SIGTERM", "SIGINT"] as const)(
+    "rotates until %s and ends with 0; --json prints the events and nothing else",
+    async (signal) => {
+      const run = start(["run", "--config", host.config, "--json"])
+      await until(() => run.stdout().includes('"Rotated"'), run.stderr)
+      run.child.kill(signal)
+      const { code, stderr, stdout } = await run.ended
+      expect(code).toBe(0)
+      expect(json(stdout).map((event) => (event as { readonly type: string }).type)).toContain("Rotated")
+      expect(stderr).toMatch(/^\S+Z info {2}started .*maxFiles=5.*\n[\s\S]*Z info {2}stopped\n$/)
+      expect(readdirSync(host.logs).some((name) => /^a\.log\.\d{8}-\d{6}$/.test(name))).toBe(true)
+    },
+  )
   it("goes on rotating when nobody reads its output", async () => {
     const run = start(["run", "--config", host.config, "--json"])
     await until(() => run.stdout().includes('"Rotated"'), run.stderr)
@@ -185,14 +282,43 @@ describe("run", () => {
     await until(() => readdirSync(host.logs).filter((name) => name.startsWith("a.log.")).length === 2, run.stderr)
     run.child.kill("SIGTERM")
     const { code, stderr } = await run.ended
-    expect({ code, said: stderr.includes("standard output is closed (EPIPE); events are no longer printed, rotation goes on") }).toEqual({ code: 0, said: true })
+    expect({
+      code,
+      said: stderr.includes("standard output is closed (EPIPE); events are no longer printed, rotation goes on"),
+    }).toEqual({ code: 0, said: true })
+  })
+  it("goes on rotating when its reader has stopped reading, and still ends when it is told to", async () => {
+    // Their first events alone are more than any pipe holds.
+    for (let log = 0; log < 300; log += 1) writeFileSync(join(host.logs, `${"n".repeat(150)}-${log}.log`), "small")
+    const child = spawn(process.execPath, [program.path, "run", "--config", host.config, "--json"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    })
+    const ended = new Promise((resolve) => {
+      child.on("exit", resolve)
+    })
+    const log = join(host.logs, "a.log")
+    await until(
+      () => !existsSync(log),
+      () => "the first rotation",
+    )
+    writeFileSync(log, "y".repeat(2_000))
+    await until(
+      () => !existsSync(log),
+      () => "the second rotation",
+    )
+    child.kill("SIGTERM")
+    expect(await ended).toBe(0)
   })
   it("refuses a journal that another agent keeps", async () => {
     const first = start(["run", "--config", host.config])
     await until(() => first.stderr().includes("started"), first.stderr)
     const second = await cordwood("run", "--config", host.config)
     first.child.kill("SIGTERM")
-    expect({ code: second.code, stdout: second.stdout, first: (await first.ended).code }).toEqual({ code: 1, stdout: "", first: 0 })
+    expect({ code: second.code, stdout: second.stdout, first: (await first.ended).code }).toEqual({
+      code: 1,
+      stdout: "",
+      first: 0,
+    })
     expect(second.stderr).toContain(`${host.directory}/journal/journal.db`)
   })
 })
@@ -207,9 +333,61 @@ describe("events --follow", () => {
     writeFileSync(join(host.logs, "a.log"), "z".repeat(2_000))
     await cordwood("once", "--config", host.config)
     const rotations = (): number => follow.stdout().split('"Rotated"').length - 1
-    await until(() => rotations() === 2, () => follow.stdout() + follow.stderr())
+    await until(
+      () => rotations() === 2,
+      () => follow.stdout() + follow.stderr(),
+    )
     follow.child.kill("SIGINT")
     expect((await follow.ended).code).toBe(0)
+  })
+})
+
+describe("demo", () => {
+  it(
+    "--for ends by itself with 0 when every line is accounted for, and leaves nothing behind",
+    { timeout: 60_000 },
+    async () => {
+      const { code, stderr, stdout } = await start(["demo", "--for", "2s"], { TMPDIR: host.directory }).ended
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+      expect(stdout).toMatch(/\nEvery line is accounted for: ([\d,]+) of \1\.\n$/)
+      expect(readdirSync(host.directory).filter((name) => name.startsWith("cordwood-demo-"))).toEqual([])
+    },
+  )
+  it("ends with Ctrl-C, counts all the same, and --keep leaves the logs", { timeout: 60_000 }, async () => {
+    const demo = start(["demo", "--keep", "--json"], { TMPDIR: host.directory })
+    await until(() => demo.stdout().includes('"Scanned"'), demo.stderr)
+    demo.child.kill("SIGINT")
+    const { code, stderr, stdout } = await demo.ended
+    const outcome = json(stdout) as ReadonlyArray<{ readonly type: string; readonly complete?: boolean }>
+    expect({ code, types: outcome.slice(-4).map(({ type }) => type), complete: outcome.at(-1)?.complete }).toEqual({
+      code: 0,
+      types: ["demo.Account", "demo.Account", "demo.Account", "demo.Outcome"],
+      complete: true,
+    })
+    const [kept = ""] = readdirSync(host.directory).filter((name) => name.startsWith("cordwood-demo-"))
+    expect(stderr).toBe(`The logs are in ${join(host.directory, kept)}\n`)
+    expect(readdirSync(join(host.directory, kept)).toSorted()).toEqual(["journal", "run", "var"])
+  })
+  it("fails, and keeps the logs, when lines are lost", { timeout: 60_000 }, async () => {
+    const demo = start(["demo", "--for", "4s"], { TMPDIR: host.directory })
+    const pods = (): string => {
+      const [kept = ""] = readdirSync(host.directory).filter((name) => name.startsWith("cordwood-demo-"))
+      return join(host.directory, kept, "var/log/pods")
+    }
+    await until(
+      () => existsSync(pods()) && readdirSync(pods()).some((name) => name.startsWith("demo_steady")),
+      demo.stderr,
+    )
+    const log = join(pods(), readdirSync(pods()).find((name) => name.startsWith("demo_steady")) ?? "", "app/0.log")
+    await until(() => existsSync(log) && readFileSync(log).length > 40_000, demo.stderr)
+    // What copytruncate does to a log.
+    truncateSync(log, 0)
+    const { code, stdout } = await demo.ended
+    expect({ code, said: stdout.includes("NOT every line is accounted for."), kept: existsSync(log) }).toEqual({
+      code: 1,
+      said: true,
+      kept: true,
+    })
   })
 })
 

@@ -27,16 +27,35 @@ it("control characters of file names don't reach the terminal", () => {
   const log = { path: "/logs/\u001B]0;title\u0007.log" }
   const metadata = { correlationId: "c", causationId: null, traceId: null, spanId: null }
   const line = eventLine(
-    { id: "0", position: 1, time: "2026-09-09T04:33:10.123Z", type: "Removed", version: 1, log, data: { path: `${log.path}.1`, bytes: 1, reason: "max-files" }, metadata },
+    {
+      id: "0",
+      position: 1,
+      time: "2026-09-09T04:33:10.123Z",
+      type: "Removed",
+      version: 1,
+      log,
+      data: { path: `${log.path}.1`, bytes: 1, reason: "max-files" },
+      metadata,
+    },
     NONE,
   )
-  expect(line).toBe("2026-09-09T04:33:10.123Z  Removed     /logs/\\x1b]0;title\\x07.log  \\x1b]0;title\\x07.log.1, 1 B (max-files)")
+  expect(line).toBe(
+    "2026-09-09T04:33:10.123Z  Removed     /logs/\\x1b]0;title\\x07.log  \\x1b]0;title\\x07.log.1, 1 B (max-files)",
+  )
 })
 
 it("columns stand under their heads, numbers to the right", () => {
-  expect(columns(["LOG", "SIZE", "STATE"], [["a", "1 B", "ok"], ["longer", "10.0 MiB", ""]], NONE, new Set([1]))).toBe(
-    "LOG         SIZE  STATE\na            1 B  ok\nlonger  10.0 MiB",
-  )
+  expect(
+    columns(
+      ["LOG", "SIZE", "STATE"],
+      [
+        ["a", "1 B", "ok"],
+        ["longer", "10.0 MiB", ""],
+      ],
+      NONE,
+      new Set([1]),
+    ),
+  ).toBe("LOG         SIZE  STATE\na            1 B  ok\nlonger  10.0 MiB")
 })
 
 describe("--log", () => {

@@ -30,9 +30,15 @@ beforeAll(() => {
   }
   write("lz.ts", source("lz", LZ))
   write("default.mjs", `${source("defaulted", "")}\nexport { plugin as default }`)
-  write("folder/package.json", JSON.stringify({ name: "in-a-folder", type: "module", exports: { ".": { import: "./main.js" } } }))
+  write(
+    "folder/package.json",
+    JSON.stringify({ name: "in-a-folder", type: "module", exports: { ".": { import: "./main.js" } } }),
+  )
   write("folder/main.js", source("in-a-folder", ""))
-  write("node_modules/esm-only/package.json", JSON.stringify({ name: "esm-only", type: "module", exports: { ".": { import: "./main.js" } } }))
+  write(
+    "node_modules/esm-only/package.json",
+    JSON.stringify({ name: "esm-only", type: "module", exports: { ".": { import: "./main.js" } } }),
+  )
   write("node_modules/esm-only/main.js", source("esm-only", ""))
   write("throws.mjs", `throw new Error("no licence found")`)
   write("nothing.mjs", `export const hello = 1`)
@@ -68,17 +74,61 @@ describe("a plugin is found", () => {
 
 describe("a plugin is refused", () => {
   it.each([
-    ["that isn't there", "  - use: ./gone.ts", '4:10: plugins[0].use: found "./gone.ts"; there is no module at DIR/gone.ts'],
-    ["that isn't installed", "  - use: nowhere-plugin", '4:10: plugins[0].use: found "nowhere-plugin", which is not installed for DIR; run: npm install --prefix DIR nowhere-plugin'],
-    ["that is misspelt", '  - use: "@cordwood/plugin-zst"', '4:10: plugins[0].use: found "@cordwood/plugin-zst", which is not installed; did you mean @cordwood/plugin-zstd?'],
-    ["that throws while it is loaded", "  - use: ./throws.mjs", "4:10: plugins[0].use: ./throws.mjs fails while it is loaded: no licence found\n    It was loaded from DIR/throws.mjs. Mend or update the plugin, or remove this entry."],
-    ["that is none", "  - use: ./nothing.mjs", "4:10: plugins[0].use: no plugin is exported from DIR/nothing.mjs; export what definePlugin returns, as default or under a name"],
-    ["that needs another agent", "  - use: ./newer.mjs", "4:10: plugins[0].use: the plugin newer is made for plugin api 2, and this agent has 1; update the agent, or install an older version of the plugin"],
-    ["whose config is no schema", "  - use: ./no-schema.mjs", "4:10: plugins[0].use: the plugin odd has a config that is no zod schema; it should be one, from zod 4"],
-    ["that is named twice", "  - use: ./lz.ts\n  - use: ./twice.mjs", "5:10: plugins[1].use: the plugin lz is in the list already, as plugins[0]; remove one of the two"],
-    ["with a wrong setting", "  - use: ./lz.ts\n    with:\n      level: 10", "6:14: plugins[0].with.level: found 10; it must be at most 9"],
-    ["with an unknown setting", "  - use: ./lz.ts\n    with:\n      levl: 1", "6:7: plugins[0].with.levl: unknown key; did you mean level?"],
-    ["with settings that are no mapping", "  - use: ./lz.ts\n    with: 3", "5:11: plugins[0].with: found 3; write a mapping"],
+    [
+      "that isn't there",
+      "  - use: ./gone.ts",
+      '4:10: plugins[0].use: found "./gone.ts"; there is no module at DIR/gone.ts',
+    ],
+    [
+      "that isn't installed",
+      "  - use: nowhere-plugin",
+      '4:10: plugins[0].use: found "nowhere-plugin", which is not installed for DIR; run: npm install --prefix DIR nowhere-plugin',
+    ],
+    [
+      "that is misspelt",
+      '  - use: "@cordwood/plugin-zst"',
+      '4:10: plugins[0].use: found "@cordwood/plugin-zst", which is not installed; did you mean @cordwood/plugin-zstd?',
+    ],
+    [
+      "that throws while it is loaded",
+      "  - use: ./throws.mjs",
+      "4:10: plugins[0].use: ./throws.mjs fails while it is loaded: no licence found\n    It was loaded from DIR/throws.mjs. Mend or update the plugin, or remove this entry.",
+    ],
+    [
+      "that is none",
+      "  - use: ./nothing.mjs",
+      "4:10: plugins[0].use: no plugin is exported from DIR/nothing.mjs; export what definePlugin returns, as default or under a name",
+    ],
+    [
+      "that needs another agent",
+      "  - use: ./newer.mjs",
+      "4:10: plugins[0].use: the plugin newer is made for plugin api 2, and this agent has 1; update the agent, or install an older version of the plugin",
+    ],
+    [
+      "whose config is no schema",
+      "  - use: ./no-schema.mjs",
+      "4:10: plugins[0].use: the plugin odd has a config that is no zod schema; it should be one, from zod 4",
+    ],
+    [
+      "that is named twice",
+      "  - use: ./lz.ts\n  - use: ./twice.mjs",
+      "5:10: plugins[1].use: the plugin lz is in the list already, as plugins[0]; remove one of the two",
+    ],
+    [
+      "with a wrong setting",
+      "  - use: ./lz.ts\n    with:\n      level: 10",
+      "6:14: plugins[0].with.level: found 10; it must be at most 9",
+    ],
+    [
+      "with an unknown setting",
+      "  - use: ./lz.ts\n    with:\n      levl: 1",
+      "6:7: plugins[0].with.levl: unknown key; did you mean level?",
+    ],
+    [
+      "with settings that are no mapping",
+      "  - use: ./lz.ts\n    with: 3",
+      "5:11: plugins[0].with: found 3; write a mapping",
+    ],
     ["that is misspelt as a key", "  - uses: ./lz.ts", "4:5: plugins[0].uses: unknown key; did you mean use?"],
   ])("%s", async (_, plugins, message) => {
     expect(await messageFor(plugins)).toBe(`DIR/cordwood.yaml:${message}`)

@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest"
 import { startExperiment } from "../../src/demo/experiment.ts"
 import { lineOf, record, recordsOf, sequenceOf } from "../../src/demo/lines.ts"
 import { accountOf, isComplete, type Piece, pieceReader } from "../../src/demo/piece.ts"
-import { PROGRAM } from "../cli/program.ts"
+import { SOURCES } from "../cli/program.ts"
 
 const TIME = "2026-09-09T04:33:10.123456789Z"
 const pieceOf = (text: string): Piece => {
@@ -87,9 +87,17 @@ describe("the account fails", () => {
     ["when a line is there twice", [lines(1, 5) + lines(5, 10)], { onDisk: 11, duplicated: 1 }],
     ["when a file is there twice", [lines(1, 5), lines(1, 5), lines(6, 10)], { onDisk: 15, duplicated: 5 }],
     ["when files are in the wrong order", [lines(6, 10), lines(1, 5)], { onDisk: 10, outOfOrder: 5 }],
-    ["when a line was changed", [lines(1, 9) + record(TIME, "F", `${lineOf("w", 10)}!`)], { onDisk: 9, missing: 1, garbled: 1 }],
+    [
+      "when a line was changed",
+      [lines(1, 9) + record(TIME, "F", `${lineOf("w", 10)}!`)],
+      { onDisk: 9, missing: 1, garbled: 1 },
+    ],
     ["when the end of a record is missing", [lines(1, 10).slice(0, -5)], { onDisk: 9, missing: 1, garbled: 1 }],
-    ["when the rest of a torn line is missing", [lines(1, 9) + record(TIME, "P", "w 00")], { onDisk: 9, missing: 1, garbled: 1 }],
+    [
+      "when the rest of a torn line is missing",
+      [lines(1, 9) + record(TIME, "P", "w 00")],
+      { onDisk: 9, missing: 1, garbled: 1 },
+    ],
     ["when there is nothing", [], { onDisk: 0, missing: 10 }],
   ])("%s", (_, files, faults) => {
     const found = account(10, ...files)
@@ -107,7 +115,7 @@ it("a short experiment with a real agent loses no line", { timeout: 60_000 }, as
         Effect.gen(function* () {
           const experiment = yield* startExperiment({
             directory,
-            program: PROGRAM,
+            program: SOURCES,
             writers: [
               { name: "fast", lines: 2_000, pauseMs: 200 },
               { name: "slow", lines: 20, pauseMs: 100 },
@@ -120,7 +128,11 @@ it("a short experiment with a real agent loses no line", { timeout: 60_000 }, as
         }),
       ),
     )
-    expect({ complete: outcome.complete, problems: outcome.problems, failed: outcome.failed }).toEqual({ complete: true, problems: [], failed: 0 })
+    expect({ complete: outcome.complete, problems: outcome.problems, failed: outcome.failed }).toEqual({
+      complete: true,
+      problems: [],
+      failed: 0,
+    })
     // That the experiment had anything to show: retention took lines away, and each of them was counted before.
     expect(outcome.accounts.map(({ name, removed }) => [name, removed > 0])).toEqual([
       ["fast", true],

@@ -6,12 +6,17 @@ import { Quantity } from "../unit/quantity.ts"
 export const NO_COMPRESSION = "none"
 
 export const Policy = z.strictObject({
-  /** Bytes. The active file is rotated once it holds at least as many; negative: never; 0: on every pass. Kubelet's default. */
-  maxSize: Quantity.default(10 * 1024 * 1024),
-  /** Files of one log, the active one included. Kubelet's default and lower bound. */
-  maxFiles: z.int().min(2, "must be at least 2: the active file and one segment").max(100_000).default(5),
-  /** Id of the codec for segments, or `none`. */
-  compression: z.string().min(1).default("gzip"),
+  maxSize: Quantity.prefault("10Mi").meta({
+    description:
+      "Bytes. A log is rotated once its active file holds at least as many; negative: never; 0: on every pass. The kubelet's containerLogMaxSize.",
+  }),
+  maxFiles: z.int().min(2, "must be at least 2: the active file and one segment").max(100_000).default(5).meta({
+    description: "Files of one log, the active one included. The kubelet's containerLogMaxFiles.",
+  }),
+  compression: z.string().min(1).default("gzip").meta({
+    description: "Id of the codec that segments are compressed with, or none.",
+    examples: ["gzip", NO_COMPRESSION],
+  }),
 })
 export type Policy = z.output<typeof Policy>
 /** What a user writes: `{ maxSize: "10Mi", maxFiles: 5, compression: "gzip" }`, each one optional. */

@@ -81,7 +81,8 @@ export interface LogFilesShape {
   readonly list: (active: string) => Effect.Effect<Listing, LogFilesError>
   /**
    * Renames the active file to a segment's name. `Exists` if the name is taken, `Changed` if another file than `active` is there.
-   * A crash in the midst leaves the file under its old name, and at worst an empty file under the new one.
+   * A crash in the midst leaves the file under its old name, and at worst an empty file under the new one. An error's detail says so
+   * if the file has its new name nonetheless (renamed, but not durable): the next pass finds the active file missing, and goes on from there.
    */
   readonly setAside: (active: FileSeen, to: string) => Effect.Effect<void, LogFilesError>
   /**
@@ -91,7 +92,8 @@ export interface LogFilesShape {
   readonly putBack: (segment: string, active: string) => Effect.Effect<void, LogFilesError>
   /**
    * Removes a file and says how many bytes it held. `Changed` if another file lies there. With `unchanged`, also if it grew since it was
-   * seen: for a file whose bytes are kept elsewhere, which is only true of those that were read.
+   * seen: for a file whose bytes are kept elsewhere, which is only true of those that were read. Succeeds once the name is gone, even
+   * where that can't be made durable: the file may then come back after a power cut, but never is a removal left untold.
    */
   readonly remove: (file: FileSeen, options: { readonly unchanged: boolean }) => Effect.Effect<number, LogFilesError>
   /**
@@ -100,7 +102,10 @@ export interface LogFilesShape {
    * file where it can be removed. `Changed` if the segment grew meanwhile, `Corrupt` if what was written doesn't decode to it.
    */
   readonly compress: (segment: FileSeen, to: string, codec: Codec) => Effect.Effect<Compression, LogFilesError>
-  /** Whether `twin` decodes to just the bytes of `original`. False too if it doesn't decode at all; errors are those of reading. */
+  /**
+   * Whether `twin` decodes to just the bytes of `original`. False too if it doesn't decode at all; errors are those of reading. Before the
+   * answer is `true` the twin is durable, whoever made it. `Changed` if either isn't what was seen, or the original changes meanwhile.
+   */
   readonly matches: (twin: FileSeen, original: FileSeen, codec: Codec) => Effect.Effect<boolean, LogFilesError>
 }
 

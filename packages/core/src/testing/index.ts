@@ -1,7 +1,10 @@
 /** What tests and third parties use: a node in memory with faults, given/when/then, and the suites that ports and codecs must pass. */
 export * from "./codec-suite.ts"
+export * from "./fault.ts"
 export * from "./given.ts"
 export * from "./journal-suite.ts"
 export * from "./log-files-suite.ts"
 export * from "./memory-journal.ts"
+export * from "./plain-codec.ts"
+export type { Attributes } from "./world-disk.ts"
 export * from "./world.ts"

@@ -12,7 +12,7 @@ import type { Codec } from "../plugin/codec.ts"
 export interface LogFilesHarness {
   /** Absolute path of an empty directory of the case's own. Its parent may be written to as well. */
   readonly directory: string
-  /** Makes the file or overwrites it. Permissions are 0o640 if not given, `modifiedMs` is now. */
+  /** Makes the file, or replaces what it holds: it stays the same file then. Permissions are 0o640 if not given, `modifiedMs` is now. */
   readonly write: (
     path: string,
     bytes: Uint8Array,
@@ -111,6 +111,8 @@ const mirrorCodec: Codec = {
     }
   },
 }
+/** Their CRC-32 is 0, as that of an empty file. */
+const CHECKSUM_OF_NOTHING = Uint8Array.of(0x9d, 0x0a, 0xd9, 0x6d)
 const packed = (text: string): Uint8Array => new Uint8Array([...MARK, ...mirror(bytesOf(text)), ...MARK])
 const misbehaving = (parts: Partial<Pick<Codec, "encode" | "decode">>): Codec => ({ ...mirrorCodec, ...parts })
 
@@ -330,7 +332,7 @@ const removing: ReadonlyArray<LogFilesCase> = [
       Effect.gen(function* () {
         yield* disk.write(segment, bytesOf("abc"), { modifiedMs: 1_600_000_000_000 })
         const before = yield* seen(active, segment)
-        yield* disk.append(segment, bytesOf("d"))
+        yield* disk.write(segment, bytesOf("abcd"), { modifiedMs: 1_600_000_000_000 })
         same(yield* failureOf(files.remove(before, { unchanged: true })), { reason: "Changed", path: segment })
         yield* disk.write(segment, bytesOf("abC"), { modifiedMs: 1_600_000_001_000 })
         same(yield* failureOf(files.remove(before, { unchanged: true })), { reason: "Changed", path: segment })
@@ -688,6 +690,22 @@ const matching: ReadonlyArray<LogFilesCase> = [
         same(yield* disk.names(disk.directory), [nameOf(segment), nameOf(twin)])
       }),
   ),
+  check("compress and matches compare lengths too: these four bytes have the checksum of none", (disk, log) =>
+    Effect.gen(function* () {
+      const { active, files, segment, twin } = log
+      yield* disk.write(segment, CHECKSUM_OF_NOTHING)
+      const original = yield* seen(active, segment)
+      const dropping = misbehaving({
+        encode: async function* (input) {
+          for await (const chunk of input) if (chunk.length === 0) yield chunk
+          yield* [MARK, MARK]
+        },
+      })
+      same(yield* failureOf(files.compress(original, twin, dropping)), { reason: "Corrupt", path: segment })
+      yield* disk.write(twin, packed(""))
+      same(yield* files.matches(yield* seen(active, twin), original, mirrorCodec), false)
+    }),
+  ),
   check("matches is an error when either file isn't the one that was seen, or changes, or can't be read", (disk, log) =>
     Effect.gen(function* () {
       const { active, files, segment, twin } = log
@@ -710,6 +728,14 @@ const matching: ReadonlyArray<LogFilesCase> = [
         },
       })
       same(yield* failureOf(files.matches(made, original, growing)), { reason: "Changed", path: segment })
+      yield* disk.write(segment, bytesOf("some text"), { modifiedMs: 1_600_000_000_000 })
+      const rewriting = misbehaving({
+        decode: async function* (input) {
+          yield* mirrorCodec.decode(input)
+          await Effect.runPromise(disk.write(segment, bytesOf("some text"), { modifiedMs: 1_600_000_001_000 }))
+        },
+      })
+      same(yield* failureOf(files.matches(made, original, rewriting)), { reason: "Changed", path: segment })
       yield* disk.unlink(twin)
       same(yield* failureOf(files.matches(made, original, mirrorCodec)), { reason: "NotFound", path: twin })
       yield* disk.symlink(nameOf(segment), twin)

@@ -10,7 +10,7 @@ import * as z from "zod"
 
 /** What zlib works with at a time, in bytes, of its output. Measured: see the README. */
 const CHUNK_BYTES = 256 * 1024
-/** Measured, too: with reading back included, it costs what the kubelet spends on compressing alone. */
+/** Measured, too: with reading back included, it costs what the kubelet's gzip spends on compressing alone. */
 const DEFAULT_LEVEL = 3
 
 const Config = z.strictObject({
