@@ -3,19 +3,9 @@
  * the machine runs is never touched. It can be killed and started again while its containers go on, and cleans up after itself:
  * pods, containers, shims, mounts, cgroups and the folder.
  */
-import { execFile, execFileSync, spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs"
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
@@ -23,15 +13,15 @@ import { promisify } from "node:util"
 import { Cri } from "./cri.ts"
 import { eventually } from "./eventually.ts"
 import { IMAGE, writeImage } from "./image.ts"
+import { Keeper } from "./keeper.ts"
 import { whereIs } from "./requirements.ts"
+import { SCRATCH_PREFIX, sweep } from "./sweep.ts"
 
 const READY_WITHIN_MS = 30_000
 const IMPORT_WITHIN_MS = 60_000
 const GONE_WITHIN_MS = 10_000
 const COMPLAINTS = 20
 const COMPLAINT_CHARS = 400
-const SHIM_SOCKETS = "/run/containerd/s/"
-const CGROUPS = "/sys/fs/cgroup"
 
 const required = (program: string): string => {
   const path = whereIs(program)
@@ -73,80 +63,6 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   conf_dir = "${scratch}/cni/conf"
 `
 
-const processes = (): ReadonlyArray<{
-  readonly pid: number
-  readonly parent: number
-  readonly args: ReadonlyArray<string>
-}> =>
-  readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        const args = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0")
-        // The second field is the command in brackets and may hold anything; the parent is the second one after it.
-        const afterCommand = readFileSync(`/proc/${name}/stat`, "utf8")
-          .replace(/^.*\) /s, "")
-          .split(" ")
-        return [{ pid: Number(name), parent: Number(afterCommand[1]), args }]
-      } catch {
-        return [] // It ended while we looked.
-      }
-    })
-
-/** Shims that serve the containerd with this socket, and every process beneath them, children first. */
-const shimsAndChildren = (socket: string): ReadonlyArray<number> => {
-  const all = processes()
-  const below = (pid: number): ReadonlyArray<number> =>
-    all.filter(({ parent }) => parent === pid).flatMap((child) => [...below(child.pid), child.pid])
-  return all
-    .filter(
-      ({ args }) =>
-        basename(args[0] ?? "").startsWith("containerd-shim") && args[args.indexOf("-address") + 1] === socket,
-    )
-    .flatMap(({ pid }) => [...below(pid), pid])
-}
-
-const quietly = (act: () => void): void => {
-  try {
-    act()
-  } catch {
-    // It was gone already; what is really left over shows as a folder that can't be removed.
-  }
-}
-
-/** Ends and removes whatever is left of a scratch folder. Synchronous, so that it also works as the process exits. */
-const sweep = (scratch: string): void => {
-  for (const pid of shimsAndChildren(join(scratch, "containerd.sock"))) quietly(() => process.kill(pid, "SIGKILL"))
-  const tasks = join(scratch, "state/io.containerd.runtime.v2.task/k8s.io")
-  quietly(() => {
-    for (const id of readdirSync(tasks)) {
-      quietly(() => {
-        const address = readFileSync(join(tasks, id, "address"), "utf8").replace(/^unix:\/\//, "")
-        if (address.startsWith(SHIM_SOCKETS)) rmSync(address, { force: true })
-      })
-    }
-  })
-  const mounts = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((path) => path.startsWith(`${scratch}/`))
-    .sort()
-    .toReversed()
-  for (const path of mounts) quietly(() => execFileSync("umount", ["--lazy", path], { stdio: "ignore" }))
-  quietly(() => {
-    for (const controller of ["", ...readdirSync(CGROUPS)]) {
-      const parent = join(CGROUPS, controller, basename(scratch))
-      quietly(() => {
-        for (const child of readdirSync(parent, { withFileTypes: true })) {
-          if (child.isDirectory()) quietly(() => rmdirSync(join(parent, child.name)))
-        }
-        rmdirSync(parent)
-      })
-    }
-  })
-  rmSync(scratch, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
-}
-
 export class Containerd {
   /** Everything of this containerd lies in here; tests may put files of their own beside it. */
   readonly scratch: string
@@ -155,24 +71,20 @@ export class Containerd {
   readonly podLogs: string
   readonly cri: Cri
   private child: ChildProcess | undefined
-  private readonly sweepAtExit: () => void
+  private readonly keeper: Keeper
 
   private constructor(scratch: string) {
     this.scratch = scratch
     this.socket = join(scratch, "containerd.sock")
     this.podLogs = join(scratch, "pods")
     this.cri = new Cri(this.socket)
-    this.sweepAtExit = () => {
-      this.child?.kill("SIGKILL")
-      sweep(scratch)
-    }
-    process.once("exit", this.sweepAtExit)
+    this.keeper = new Keeper(scratch)
   }
 
   /** A running containerd that holds the image. */
   static async start(): Promise<Containerd> {
     // A unix socket's path has at most 107 bytes, so the folder lies at the top of the temporary ones.
-    const containerd = new Containerd(mkdtempSync(join(tmpdir(), "cordwood-e2e-")))
+    const containerd = new Containerd(mkdtempSync(join(tmpdir(), SCRATCH_PREFIX)))
     try {
       mkdirSync(containerd.podLogs)
       writeFileSync(join(containerd.scratch, "config.toml"), settings(containerd.scratch))
@@ -197,7 +109,7 @@ export class Containerd {
     const log = openSync(join(this.scratch, "containerd.log"), "a")
     const child = spawn(required("containerd"), ["--config", join(this.scratch, "config.toml")], {
       stdio: ["ignore", log, log],
-      // Its own process group: Ctrl-C in the terminal is the tests' to handle, they end it in order.
+      // Its own process group, so that Ctrl-C in the terminal doesn't end it before its pods.
       detached: true,
     })
     closeSync(log)
@@ -247,8 +159,8 @@ export class Containerd {
     } finally {
       this.cri.close()
       await this.end("SIGTERM")
-      process.removeListener("exit", this.sweepAtExit)
       sweep(this.scratch)
+      this.keeper.dismiss()
     }
   }
 

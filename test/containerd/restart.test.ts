@@ -13,6 +13,7 @@ import {
   KEEP_ALL,
   expectEveryLine,
   podOf,
+  segmentCount,
   segmentsOf,
   segmentsReach,
   sharedContainerd,
@@ -20,7 +21,9 @@ import {
   writerIn,
 } from "./scene.ts"
 
-const TEST_MS = 120_000
+const TEST_MS = 180_000
+/** An agent may pause longer and longer between its questions to a runtime that is away. */
+const FOUND_AGAIN_WITHIN_MS = 75_000
 const WRITING = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.05 }
 
 onContainerd("when containerd is killed and started again", () => {
@@ -48,9 +51,9 @@ onContainerd("when containerd is killed and started again", () => {
       )
       expect(agent.running).toBe(true)
 
-      const down = segmentsOf(writer.log).length
+      const down = segmentCount(writer.log)
       await containerd().resume()
-      await segmentsReach(writer.log, down + 3, agent)
+      await segmentsReach(writer.log, down + 3, agent, FOUND_AGAIN_WITHIN_MS)
       const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual({ code: 0, signal: null })
 
@@ -85,7 +88,7 @@ onContainerd("when containerd is killed and started again", () => {
       )
       await containerd().resume()
       writer.gate.release()
-      await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, second)
+      await segmentsReach(writer.log, segmentCount(writer.log) + 2, second, FOUND_AGAIN_WITHIN_MS)
       const lines = await atRest(writer, second)
       expect(lines).toBeGreaterThan(firstLines)
       expect(await second.stop()).toEqual({ code: 0, signal: null })

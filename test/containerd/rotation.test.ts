@@ -21,11 +21,13 @@ import {
   expectEveryLine,
   held,
   podOf,
+  segmentCount,
   segmentsOf,
   segmentsReach,
   sharedContainerd,
   soon,
   SOON_MS,
+  watched,
   writerIn,
 } from "./scene.ts"
 import { numberOf } from "./writer.ts"
@@ -60,7 +62,9 @@ onContainerd("on a real containerd", () => {
     async ({ writing }) => {
       const pod = await podOf(containerd(), "fast")
       const agent = agentOn(containerd(), KEEP_ALL)
-      const writer = await writerIn(containerd(), pod, "writer", writing)
+      const writer = await writerIn(containerd(), pod, "writer", writing, { held: true })
+      await watched(writer.log, agent)
+      writer.gate.release()
       const lines = await writer.gate.written()
       await segmentsReach(writer.log, 3, agent)
       expect(await atRest(writer, agent)).toBe(lines)
@@ -89,7 +93,7 @@ onContainerd("on a real containerd", () => {
       const before = await first.events()
 
       const second = agentAfter(containerd(), first)
-      await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, second)
+      await segmentsReach(writer.log, segmentCount(writer.log) + 2, second)
       const lines = await atRest(writer, second)
       expect(await second.stop()).toEqual(STOPPED)
       const found = expectEveryLine(writer, lines)
@@ -117,7 +121,7 @@ onContainerd("on a real containerd", () => {
       const caughtWhen: Array<string> = []
       let agent = agentOn(containerd(), KEEP_ALL)
       for (const { what, seen } of [...moments, ...moments]) {
-        const had = segmentsOf(writer.log).length
+        const had = segmentCount(writer.log)
         await segmentsReach(writer.log, had + 1, agent)
         // Some moments are so short that they may be missed; then it is killed at another one.
         const deadline = performance.now() + MOMENT_WITHIN_MS
@@ -127,13 +131,13 @@ onContainerd("on a real containerd", () => {
         caughtWhen.push(caught ? what : `missed: ${what}`)
         agent = agentAfter(containerd(), agent)
       }
-      await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, agent)
+      await segmentsReach(writer.log, segmentCount(writer.log) + 2, agent)
       const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(writer, lines)
       expectOrderly(writer)
       expectWellFormed(await agent.events(), writer.container.log)
-      console.info(`killed when ${caughtWhen.join("; ")}`)
+      console.info(`killed at these moments: ${caughtWhen.join("; ")}`)
     },
     TEST_MS,
   )
@@ -151,7 +155,7 @@ onContainerd("on a real containerd", () => {
       await atRest(stopping, agent)
       await stopping.container.stop()
       // A pass that was under way may still end; one that has begun since then can't know of a running container.
-      await segmentsReach(staying.log, segmentsOf(staying.log).length + 3, agent)
+      await segmentsReach(staying.log, segmentCount(staying.log) + 3, agent)
       // Far over the limit, as a container that dies while it writes leaves its log.
       writeFileSync(stopping.log, Buffer.alloc(3 * 1024 * 1024, "x"), { flag: "a" })
       const folder = dirname(stopping.log)
@@ -161,7 +165,7 @@ onContainerd("on a real containerd", () => {
           return { name, size, mtimeMs, ino }
         })
       const left = asItIs()
-      await segmentsReach(staying.log, segmentsOf(staying.log).length + 4, agent)
+      await segmentsReach(staying.log, segmentCount(staying.log) + 4, agent)
       const lines = await atRest(staying, agent)
       expect(asItIs()).toEqual(left)
       expect(await agent.stop()).toEqual(STOPPED)
@@ -181,7 +185,7 @@ onContainerd("on a real containerd", () => {
       const firstLines = await atRest(first, agent)
       await first.container.stop()
 
-      const second = await writerIn(containerd(), pod, "writer", STEADY, 1)
+      const second = await writerIn(containerd(), pod, "writer", STEADY, { restart: 1 })
       expect([dirname(second.log), second.log.slice(-6)]).toEqual([dirname(first.log), "/1.log"])
       await segmentsReach(second.log, 2, agent)
       const secondLines = await atRest(second, agent)
@@ -206,9 +210,7 @@ onContainerd("on a real containerd", () => {
       const pod = await podOf(containerd(), "cut-off")
       const writer = await writerIn(containerd(), pod, "writer", STEADY)
       const agent = agentOn(containerd(), { maxSize: "1Gi", maxFiles: 1000 })
-      await soon(agent, "the log's first scan in the journal", async () =>
-        (await agent.events()).some(({ type, log }) => type === "Scanned" && log["path"] === writer.log),
-      )
+      await watched(writer.log, agent)
       renameSync(writer.log, `${writer.log}.20200101-000000`)
       await soon(agent, "a new active file", () => existsSync(writer.log))
       const lines = await held(writer)
@@ -304,7 +306,7 @@ onContainerd("on a real containerd", () => {
       proxy.break("ReopenContainerLog", "reply-lost")
       await soon(agent, "three lost replies", () => proxy.timesBroken("ReopenContainerLog") >= 3)
       proxy.mend("ReopenContainerLog")
-      await segmentsReach(writer.log, segmentsOf(writer.log).length + 2, agent)
+      await segmentsReach(writer.log, segmentCount(writer.log) + 2, agent)
       const lines = await atRest(writer, agent)
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(writer, lines)

@@ -57,15 +57,23 @@ export interface Writer {
   readonly log: string
 }
 
-/** A container that writes; `restart` above 0 starts it anew, with a log of its own. */
+export interface WriterOptions {
+  /** Above 0: the same container anew, with a log of its own. */
+  readonly restart?: number
+  /** It writes nothing before its gate is released. */
+  readonly held?: boolean
+}
+
+/** A container that writes. */
 export const writerIn = async (
   containerd: Containerd,
   pod: Pod,
   name: string,
   what: Writing,
-  restart = 0,
+  { restart = 0, held: startsHeld = false }: WriterOptions = {},
 ): Promise<Writer> => {
   const gate = new Gate(containerd.scratch)
+  if (startsHeld) gate.close()
   const container = await pod.start(name, writing(what), { gate: gate.folder, restart })
   return { container, gate, writing: what, log: container.log.path }
 }
@@ -98,21 +106,31 @@ export const agentWith = (containerd: Containerd, yaml: (folder: string) => stri
 export const agentAfter = (containerd: Containerd, agent: Agent): Agent => keepUntilTheEnd(containerd, agent.again())
 
 export const segmentsOf = (log: string) => filesOf(log).filter(({ role }) => role === "segment")
+/** An archive and its original, side by side for a moment, are one segment. */
+export const segmentCount = (log: string): number => new Set(segmentsOf(log).map(({ stamp }) => stamp)).size
 
 /** What the agent is to bring about soon. Not waited for any longer once it has ended; its output is told when it doesn't come. */
 export const soon = <A>(
   agent: Agent,
   what: string,
   ask: () => A | undefined | false | Promise<A | undefined | false>,
+  withinMs = SOON_MS,
 ): Promise<A> =>
-  eventually({ what, withinMs: SOON_MS, instead: () => agent.output() }, async () => {
+  eventually({ what, withinMs, instead: () => agent.output() }, async () => {
     if (!agent.running) throw new Hopeless(agent.output())
     return await ask()
   })
 
+/** Back when the agent has begun to watch the log: from then on the clock is its own. */
+export const watched = async (log: string, agent: Agent): Promise<void> => {
+  await soon(agent, `the first scan of ${log} in the journal`, async () =>
+    (await agent.events()).some((event) => event.type === "Scanned" && event.log["path"] === log),
+  )
+}
+
 /** Back when the log has at least so many segments. */
-export const segmentsReach = async (log: string, count: number, agent: Agent): Promise<void> => {
-  await soon(agent, `${count} segments of ${log}`, () => segmentsOf(log).length >= count)
+export const segmentsReach = async (log: string, count: number, agent: Agent, withinMs = SOON_MS): Promise<void> => {
+  await soon(agent, `${count} segments of ${log}`, () => segmentCount(log) >= count, withinMs)
 }
 
 const lastBytes = (path: string, bytes: number): string => {
@@ -155,7 +173,7 @@ const isOrderly = (log: string): boolean => {
   const kinds = files.map(({ role, compressed }) => (compressed ? "archive" : role)).join(" ")
   const active = files.find(({ role }) => role === "active")
   return (
-    /^(archive )*(segment )?active$/.test(kinds) &&
+    /^((archive )*segment )?active$/.test(kinds) &&
     stamps.length === new Set(stamps).size &&
     (active?.bytesOnDisk ?? 0) < MAX_BYTES
   )

@@ -92,11 +92,16 @@ export class Gate {
 
   /** Has the writer stop between two goes; lines written by then. */
   async hold(): Promise<number> {
+    return await this.heldWith(this.close(), HELD_WITHIN_MS)
+  }
+
+  /** Tells the writer to hold, and doesn't wait until it does. */
+  close(): string {
     this.holds += 1
     const token = String(this.holds)
     writeFileSync(join(this.folder, "hold.new"), token)
     renameSync(join(this.folder, "hold.new"), join(this.folder, "hold"))
-    return await this.heldWith(token, HELD_WITHIN_MS)
+    return token
   }
 
   /** Lets a held writer go on. */
