@@ -13,7 +13,9 @@ export const JournalOptions = z.strictObject({
     .default("/var/lib/cordwood/journal.db")
     .meta({ description: "The journal's file. SQLite; its directory is made if it is missing." }),
   keep: DurationMs.prefault("30d").meta({ description: "How long events are kept." }),
-  maxSize: Quantity.prefault("256Mi").meta({ description: "How large the journal may get; the oldest events go first." }),
+  maxSize: Quantity.prefault("256Mi").meta({
+    description: "How large the journal may get; the oldest events go first.",
+  }),
 })
 
 /** The settings that have no code in them: they read the same from the config file and from `Agent.make`. */
@@ -21,13 +23,18 @@ export const Settings = z.strictObject({
   policy: Policy.prefault({}),
   interval: DurationMs.refine((ms) => ms >= 100, "must be at least 100ms")
     .prefault("10s")
-    .meta({ description: "How often every log is looked at, at the least; one that fills up quickly is looked at sooner." }),
+    .meta({
+      description: "How often every log is looked at, at the least; one that fills up quickly is looked at sooner.",
+    }),
   workers: z
     .int()
     .min(1)
     .max(MAX_WORKERS)
     .default(1)
-    .meta({ description: "How many logs are compressed, or asked about before removal, at a time. Rotation never waits for it." }),
+    .meta({
+      description:
+        "How many logs are compressed, or asked about before removal, at a time. Rotation never waits for it.",
+    }),
   journal: JournalOptions.prefault({}),
 })
 export type Settings = z.output<typeof Settings>

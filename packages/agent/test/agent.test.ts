@@ -26,7 +26,12 @@ const pathOf = (name: string): string => `/pods/ns_${name}_uid/app/0.log`
 const logOf = (name: string): Log => ({ path: pathOf(name), pod: name, containerId: name })
 
 const bring = (codec: Codec): Configured =>
-  definePlugin({ name: codec.id, api: 1, config: z.strictObject({}), setup: () => Effect.succeed({ codecs: [codec] }) })()
+  definePlugin({
+    name: codec.id,
+    api: 1,
+    config: z.strictObject({}),
+    setup: () => Effect.succeed({ codecs: [codec] }),
+  })()
 
 interface Stage {
   readonly world: World
@@ -43,7 +48,13 @@ const stage = (): Stage => {
   const append = (batch: ReadonlyArray<Unstored>): Effect.Effect<Appended, JournalError> =>
     Effect.suspend(() => {
       if (journal.fails) {
-        return new JournalError({ op: "append", path: "/journal", reason: "NoSpace", detail: "disk full", hint: "make room" })
+        return new JournalError({
+          op: "append",
+          path: "/journal",
+          reason: "NoSpace",
+          detail: "disk full",
+          hint: "make room",
+        })
       }
       const stored = batch.map((event, at): Envelope => ({ ...event, position: events.length + at + 1 }))
       events.push(...stored)
@@ -114,10 +125,7 @@ describe("a running agent", () => {
       const agent = yield* agentOf(on, () => ["a"])
       yield* Effect.forkScoped(agent.run)
       yield* TestClock.adjust("35 seconds")
-      assert.deepStrictEqual(
-        on.world.calls.filter((call) => call === "sourceList world").length,
-        4,
-      )
+      assert.deepStrictEqual(on.world.calls.filter((call) => call === "sourceList world").length, 4)
       assert.deepStrictEqual(types(on.events), ["Scanned"])
     }),
   )
@@ -139,7 +147,10 @@ describe("a running agent", () => {
   it.effect("with a limit of 0 rotates once each interval, and with a negative one never", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)
-      for (const [maxSize, rotations] of [[0, 3], [-1, 0]] as const) {
+      for (const [maxSize, rotations] of [
+        [0, 3],
+        [-1, 0],
+      ] as const) {
         const on = stage()
         on.world.openWriter(pathOf("a"), START)
         on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
@@ -157,7 +168,8 @@ describe("a running agent", () => {
       yield* TestClock.setTime(START)
       const on = stage()
       for (const name of ["slow", "b"]) on.world.openWriter(pathOf(name), START)
-      for (const stamp of ["20260101-000000", "20260102-000000"]) on.world.put(`${pathOf("slow")}.${stamp}`, text.encode("x"))
+      for (const stamp of ["20260101-000000", "20260102-000000"])
+        on.world.put(`${pathOf("slow")}.${stamp}`, text.encode("x"))
       let begun = false
       const hanging: Codec = {
         ...plainCodec,
@@ -180,67 +192,77 @@ describe("a running agent", () => {
     }),
   )
 
-  it.effect("rotates one log while another's runtime never answers to reopen, renames that one back, and tries again", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(START)
-      const on = stage()
-      for (const name of ["stuck", "b"]) {
-        on.world.openWriter(pathOf(name), START)
-        on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
-      }
-      const sources = (): ReadonlyArray<Source> => {
-        const source = on.world.source(() => ["stuck", "b"].map(logOf))
-        let stuck = true
-        const never = Effect.suspend(() => {
-          stuck = false
-          return Effect.never
+  it.effect(
+    "rotates one log while another's runtime never answers to reopen, renames that one back, and tries again",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const on = stage()
+        for (const name of ["stuck", "b"]) {
+          on.world.openWriter(pathOf(name), START)
+          on.world.write(pathOf(name), text.encode("more than ten bytes"), START)
+        }
+        const sources = (): ReadonlyArray<Source> => {
+          const source = on.world.source(() => ["stuck", "b"].map(logOf))
+          let stuck = true
+          const never = Effect.suspend(() => {
+            stuck = false
+            return Effect.never
+          })
+          return [{ ...source, reopen: (log) => (log.pod === "stuck" && stuck ? never : source.reopen(log)) }]
+        }
+        const agent = yield* agentOf(on, () => [], {
+          sources: sources().map((source) => ({ name: source.name, open: Effect.succeed(source) })),
         })
-        return [{ ...source, reopen: (log) => (log.pod === "stuck" && stuck ? never : source.reopen(log)) }]
-      }
-      const agent = yield* agentOf(on, () => [], {
-        sources: sources().map((source) => ({ name: source.name, open: Effect.succeed(source) })),
-      })
-      const running = yield* Effect.forkScoped(agent.run)
-      yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Rotated"])
-      yield* TestClock.adjust("60 seconds")
-      // Then it is renamed back, and the next pass tries anew.
-      assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Failed", "Scanned", "Rotated"])
-      assert.deepStrictEqual(
-        on.world.calls.filter((call) => call === `putBack ${pathOf("stuck")}`),
-        [`putBack ${pathOf("stuck")}`],
-      )
-      assert.isTrue(on.world.writerIsHome(pathOf("stuck")))
-      yield* stop(running)
-    }),
+        const running = yield* Effect.forkScoped(agent.run)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Rotated"])
+        yield* TestClock.adjust("60 seconds")
+        // Then it is renamed back, and the next pass tries anew.
+        assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Failed", "Scanned", "Rotated"])
+        assert.deepStrictEqual(
+          on.world.calls.filter((call) => call === `putBack ${pathOf("stuck")}`),
+          [`putBack ${pathOf("stuck")}`],
+        )
+        assert.isTrue(on.world.writerIsHome(pathOf("stuck")))
+        yield* stop(running)
+      }),
   )
 
-  it.effect("reports a source that is away once, asks it again sooner and sooner later, and goes on when it is back", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(START)
-      const on = stage()
-      on.world.openWriter(pathOf("a"), START)
-      on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
-      on.world.faults = (operation) => (operation === "sourceList" ? "before" : null)
-      const agent = yield* agentOf(on, () => ["a"])
-      yield* Effect.forkScoped(agent.run)
-      yield* TestClock.adjust("100 seconds")
-      // After 0, 1, 3, 7, 15, 31, 61 and 91 seconds.
-      assert.strictEqual(on.world.calls.length, 8)
-      assert.deepStrictEqual(
-        on.events.map(({ data, log, type }) => ({ type, log, data })),
-        [
-          {
-            type: "Failed",
-            log: { path: "world" },
-            data: { step: "source", path: "world", reason: "Unavailable", message: "world list world: a fault to order", hint: "none" },
-          },
-        ],
-      )
-      on.world.faults = () => null
-      yield* TestClock.adjust("31 seconds")
-      assert.deepStrictEqual(types(on.events), ["Failed", "Scanned", "Rotated"])
-    }),
+  it.effect(
+    "reports a source that is away once, asks it again later and later up to the interval, and goes on when it is back",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const on = stage()
+        on.world.openWriter(pathOf("a"), START)
+        on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+        on.world.faults = (operation) => (operation === "sourceList" ? "before" : null)
+        const agent = yield* agentOf(on, () => ["a"])
+        yield* Effect.forkScoped(agent.run)
+        yield* TestClock.adjust("100 seconds")
+        // After 0, 1, 3, 7 and 15 seconds, then every ten.
+        assert.strictEqual(on.world.calls.length, 13)
+        assert.deepStrictEqual(
+          on.events.map(({ data, log, type }) => ({ type, log, data })),
+          [
+            {
+              type: "Failed",
+              log: { path: "world" },
+              data: {
+                step: "source",
+                path: "world",
+                reason: "Unavailable",
+                message: "world list world: a fault to order",
+                hint: "none",
+              },
+            },
+          ],
+        )
+        on.world.faults = () => null
+        yield* TestClock.adjust("11 seconds")
+        assert.deepStrictEqual(types(on.events), ["Failed", "Scanned", "Rotated"])
+      }),
   )
 
   it.effect("leaves a log alone once its source no longer lists it", () =>
@@ -297,7 +319,8 @@ describe("a running agent", () => {
       const on = stage()
       on.world.openWriter(pathOf("a"), START)
       on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
-      for (const stamp of ["20260101-000000", "20260102-000000"]) on.world.put(`${pathOf("a")}.${stamp}`, text.encode("x"))
+      for (const stamp of ["20260101-000000", "20260102-000000"])
+        on.world.put(`${pathOf("a")}.${stamp}`, text.encode("x"))
       const source = on.world.source(() => [logOf("a")])
       const slow: Source = { ...source, reopen: (log) => Effect.delay(source.reopen(log), "5 seconds") }
       const agent = yield* agentOf(on, () => [], { sources: [{ name: "slow", open: Effect.succeed(slow) }] })
@@ -365,7 +388,11 @@ describe("a plugin that is no good", () => {
     config,
   })
   const cases: ReadonlyArray<readonly [string, AgentOptions["plugins"], string]> = [
-    ["made for a newer api", [broken(() => Effect.never, { api: 2 })], "plugin broken, load: it is made for plugin api 2, this agent has 1"],
+    [
+      "made for a newer api",
+      [broken(() => Effect.never, { api: 2 })],
+      "plugin broken, load: it is made for plugin api 2, this agent has 1",
+    ],
     ["dying at set-up", [broken(() => Effect.die(new Error("bug")))], "plugin broken, setup: bug"],
     [
       "returning nothing",

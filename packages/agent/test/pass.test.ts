@@ -53,7 +53,16 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
     const composed = yield* compose([{ plugin: "plain", contributions: { codecs: [plainCodec] } }, ...plugins])
     const limits = { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec }
     const ports: PassPorts = { files: world.files(), recorder, plugins: composed, limits, newId, stopping: () => false }
-    return { world, events, ports, watched: watch(log, world.source(() => [log])), recorder } satisfies Bench
+    return {
+      world,
+      events,
+      ports,
+      watched: watch(
+        log,
+        world.source(() => [log]),
+      ),
+      recorder,
+    } satisfies Bench
   })
 
 const wholePass = ({ ports, watched }: Bench): Effect.Effect<Tally> =>
@@ -67,7 +76,9 @@ const wholePass = ({ ports, watched }: Bench): Effect.Effect<Tally> =>
 const facts = (events: ReadonlyArray<Envelope>): ReadonlyArray<unknown> => events.map(({ data, type }) => [type, data])
 
 const onDisk = (world: World): Readonly<Record<string, string>> =>
-  Object.fromEntries(world.paths().map((path) => [path.slice(path.lastIndexOf("/") + 1), new TextDecoder().decode(world.read(path))]))
+  Object.fromEntries(
+    world.paths().map((path) => [path.slice(path.lastIndexOf("/") + 1), new TextDecoder().decode(world.read(path))]),
+  )
 
 const written = (world: World, content: string): void => {
   world.openWriter(ACTIVE, START)
@@ -83,7 +94,7 @@ describe("a pass", () => {
       const it = yield* bench(world)
       yield* wholePass(it)
       yield* wholePass(it)
-      assert.deepStrictEqual(facts(it.events), [["Scanned", { activeBytes: 5, segments: 0, totalBytes: 5, names: [] }]])
+      assert.deepStrictEqual(facts(it.events), [["Scanned", { activeBytes: 5, segments: 0, totalBytes: 5, files: [] }]])
       assert.deepStrictEqual(onDisk(world), { "0.log": "short" })
     }),
   )
@@ -115,7 +126,11 @@ describe("a pass", () => {
             activeBytes: 11,
             segments: 3,
             totalBytes: 11 + 16 + 16 + 11,
-            names: ["0.log.20260909-043320.plain", "0.log.20260909-043330.plain", "0.log.20260909-043340"],
+            files: [
+              { name: "0.log.20260909-043320.plain", bytes: 16 },
+              { name: "0.log.20260909-043330.plain", bytes: 16 },
+              { name: "0.log.20260909-043340", bytes: 11 },
+            ],
           },
         ],
         ["Rotated", { from: ACTIVE, to: stamp(50), bytes: 11, reopened: true }],
@@ -146,30 +161,38 @@ describe("a pass", () => {
       assert.deepStrictEqual(onDisk(world), { "0.log": "first line, long" })
       assert.isTrue(world.writerIsHome(ACTIVE))
       assert.deepStrictEqual(facts(it.events), [
-        ["Scanned", { activeBytes: 16, segments: 0, totalBytes: 16, names: [] }],
+        ["Scanned", { activeBytes: 16, segments: 0, totalBytes: 16, files: [] }],
         [
           "Failed",
-          { step: "rotate", path: ACTIVE, reason: "Unavailable", message: `world reopen ${ACTIVE}: a fault to order`, hint: "none" },
+          {
+            step: "rotate",
+            path: ACTIVE,
+            reason: "Unavailable",
+            message: `world reopen ${ACTIVE}: a fault to order`,
+            hint: "none",
+          },
         ],
       ])
     }),
   )
 
-  it.effect("does not rename back over the new file when only the reply to reopen is lost (kubelet does, and loses it)", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(START)
-      const world = new World()
-      written(world, "first line, long")
-      const it = yield* bench(world)
-      world.faults = (operation) => (operation === "reopen" ? "after" : null)
-      yield* wholePass(it)
-      world.write(ACTIVE, text.encode("new"), START)
-      assert.deepStrictEqual(onDisk(world), { "0.log": "new", "0.log.20260909-043310": "first line, long" })
-      assert.deepStrictEqual(facts(it.events).at(-1), [
-        "Rotated",
-        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
-      ])
-    }),
+  it.effect(
+    "does not rename back over the new file when only the reply to reopen is lost (kubelet does, and loses it)",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "first line, long")
+        const it = yield* bench(world)
+        world.faults = (operation) => (operation === "reopen" ? "after" : null)
+        yield* wholePass(it)
+        world.write(ACTIVE, text.encode("new"), START)
+        assert.deepStrictEqual(onDisk(world), { "0.log": "new", "0.log.20260909-043310": "first line, long" })
+        assert.deepStrictEqual(facts(it.events).at(-1), [
+          "Rotated",
+          { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
+        ])
+      }),
   )
 
   it.effect("tells the writer at once when only the reply to the rename is lost", () =>
@@ -216,10 +239,36 @@ describe("a pass", () => {
         "0.log.20260102-000000": "newest",
       })
       assert.deepStrictEqual(facts(it.events).slice(1), [
-        ["Deferred", { step: "compress", path: late, by: "cordwood", why: "it is still being written to", retryAfterMs: 0 }],
-        ["Scanned", { activeBytes: 3, segments: 3, totalBytes: 30, names: ["0.log.20260101-000000", "0.log.20260101-000000.plain", "0.log.20260102-000000"] }],
+        [
+          "Deferred",
+          { step: "compress", path: late, by: "cordwood", why: "it is still being written to", retryAfterMs: 0 },
+        ],
+        [
+          "Scanned",
+          {
+            activeBytes: 3,
+            segments: 3,
+            totalBytes: 30,
+            files: [
+              { name: "0.log.20260101-000000", bytes: 11 },
+              { name: "0.log.20260101-000000.plain", bytes: 10 },
+              { name: "0.log.20260102-000000", bytes: 6 },
+            ],
+          },
+        ],
         ["Cleaned", { path: `${late}.plain`, bytes: 10, reason: "invalid" }],
-        ["Scanned", { activeBytes: 3, segments: 2, totalBytes: 20, names: ["0.log.20260101-000000", "0.log.20260102-000000"] }],
+        [
+          "Scanned",
+          {
+            activeBytes: 3,
+            segments: 2,
+            totalBytes: 20,
+            files: [
+              { name: "0.log.20260101-000000", bytes: 11 },
+              { name: "0.log.20260102-000000", bytes: 6 },
+            ],
+          },
+        ],
         ["Compressed", { from: late, to: `${late}.plain`, codec: "plain", bytesIn: 11, bytesOut: 16, durationMs: 0 }],
       ])
     }),
@@ -278,7 +327,9 @@ describe("a pass", () => {
           beforeRemove: () =>
             Effect.sync(() => {
               asked += 1
-              return allowed ? { _tag: "Allow" as const } : { _tag: "Defer" as const, why: "no network", retryAfterMs: 60_000 }
+              return allowed
+                ? { _tag: "Allow" as const }
+                : { _tag: "Defer" as const, why: "no network", retryAfterMs: 60_000 }
             }),
         },
       }
@@ -292,7 +343,13 @@ describe("a pass", () => {
       assert.strictEqual(asked, 4)
       const deferred = (day: number): unknown => [
         "Deferred",
-        { step: "remove", path: `${ACTIVE}.2026010${day}-000000.plain`, by: "ship", why: "no network", retryAfterMs: 60_000 },
+        {
+          step: "remove",
+          path: `${ACTIVE}.2026010${day}-000000.plain`,
+          by: "ship",
+          why: "no network",
+          retryAfterMs: 60_000,
+        },
       ]
       assert.deepStrictEqual(facts(it.events).slice(1), [deferred(1), deferred(2)])
       allowed = true
@@ -308,6 +365,31 @@ describe("a pass", () => {
     }),
   )
 
+  it.effect(
+    "records as removed what has gone without a step on record, once, and with the bytes it was known to have",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "x")
+        for (const day of [1, 2, 3]) world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("Pabc\0\0\0\u0003"))
+        const events: Array<Envelope> = []
+        const first = yield* bench(world, events)
+        yield* wholePass(first)
+        // Killed between the removal and its event.
+        world.put(`${ACTIVE}.20260104-000000.plain`, text.encode("P\0\0\0\0"))
+        world.faults = (operation) => (operation === "remove" ? "crash-after" : null)
+        yield* Effect.forkDetach(wholePass(first))
+        yield* TestClock.adjust("1 second")
+        world.faults = () => null
+        const second = yield* bench(world, events)
+        yield* wholePass(second)
+        yield* wholePass(second)
+        const gone = { path: `${ACTIVE}.20260101-000000.plain`, bytes: 8, reason: "missing" }
+        assert.deepStrictEqual(facts(events.filter(({ type }) => type === "Removed")), [["Removed", gone]])
+      }),
+  )
+
   it.effect("refuses a link at the log's path, once, and touches nothing", () =>
     Effect.gen(function* () {
       const world = new World()
@@ -317,7 +399,7 @@ describe("a pass", () => {
       const tally = yield* wholePass(it)
       assert.strictEqual(tally.problems.length, 1)
       assert.deepStrictEqual(facts(it.events), [
-        ["Scanned", { activeBytes: 0, segments: 0, totalBytes: 0, names: [] }],
+        ["Scanned", { activeBytes: 0, segments: 0, totalBytes: 0, files: [] }],
         [
           "Failed",
           {
@@ -351,100 +433,134 @@ describe("a pass", () => {
  */
 const account = (world: World): string => {
   const undone = world.paths().filter((path) => path !== ACTIVE && world.identityOf(path) === world.identityOf(ACTIVE))
-  const files = Object.fromEntries(Object.entries(onDisk(world)).filter(([name]) => !undone.some((path) => nameOf(path) === name)))
+  const files = Object.fromEntries(
+    Object.entries(onDisk(world)).filter(([name]) => !undone.some((path) => nameOf(path) === name)),
+  )
   return Object.keys(files)
-    .filter((name) => !name.endsWith(".tmp") && name !== "0.log" && !(`${name}.plain` in files && !name.endsWith(".plain")))
+    .filter(
+      (name) => !name.endsWith(".tmp") && name !== "0.log" && !(`${name}.plain` in files && !name.endsWith(".plain")),
+    )
     .toSorted()
     .map((name) => (name.endsWith(".plain") ? (files[name]?.slice(1, -4) ?? "") : (files[name] ?? "")))
     .concat(files["0.log"] ?? "")
     .join("")
 }
 
+/** Bytes of the numbers that the property writes. */
+const TOKEN = 3
+
 describe("whatever fails, and wherever the agent dies,", () => {
   const fault = fc.oneof(
     { weight: 8, arbitrary: fc.constant(null) },
     fc.constantFrom(...(["before", "after", "crash-before", "crash-after", "hang"] as const)),
   )
-  it.effect("no byte is lost or doubled, order is kept, and once faults stop everything settles", () =>
-    Effect.promise(() =>
-      fc.assert(
-        fc.asyncProperty(
-          fc.array(fault, { maxLength: 80 }),
-          fc.array(fc.integer({ min: 0, max: 25 }), { minLength: 1, maxLength: 14 }),
-          async (faults, sizes) => {
-            const queue = [...faults]
-            const faulty: Faults = () => queue.shift() ?? null
-            const story = Effect.gen(function* () {
-              yield* TestClock.setTime(START)
-              const world = new World()
-              const events: Array<Envelope> = []
-              world.openWriter(ACTIVE, START)
-              let all = ""
-              let agent: Bench | null = null
-              let scope = yield* Scope.make()
-              let incarnation = world.incarnation
-              world.faults = faulty
-              const onePass = Effect.gen(function* () {
-                if (agent === null) agent = yield* Scope.provide(bench(world, events), scope)
-                const before = world.calls.length
-                const fiber = yield* Effect.forkDetach(wholePass(agent))
-                yield* TestClock.adjust("1 second")
-                // Codecs run on promises, which virtual time doesn't wait for.
-                for (let turn = 0; turn < 200 && fiber.pollUnsafe() === undefined && world.incarnation === incarnation; turn += 1) {
-                  yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+  it.effect(
+    "no byte is lost or doubled, order is kept, and once faults stop everything settles",
+    () =>
+      Effect.promise(() =>
+        fc.assert(
+          fc.asyncProperty(
+            fc.array(fault, { maxLength: 80 }),
+            fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1, maxLength: 14 }),
+            async (faults, sizes) => {
+              const queue = [...faults]
+              const faulty: Faults = () => queue.shift() ?? null
+              const story = Effect.gen(function* () {
+                yield* TestClock.setTime(START)
+                const world = new World()
+                const events: Array<Envelope> = []
+                world.openWriter(ACTIVE, START)
+                let agent: Bench | null = null
+                let scope = yield* Scope.make()
+                let incarnation = world.incarnation
+                world.faults = faulty
+                const onePass = Effect.gen(function* () {
+                  if (agent === null) agent = yield* Scope.provide(bench(world, events), scope)
+                  const before = world.calls.length
+                  const fiber = yield* Effect.forkDetach(wholePass(agent))
+                  yield* TestClock.adjust("1 second")
+                  // Codecs run on promises, which virtual time doesn't wait for.
+                  for (
+                    let turn = 0;
+                    turn < 200 && fiber.pollUnsafe() === undefined && world.incarnation === incarnation;
+                    turn += 1
+                  ) {
+                    yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+                  }
+                  if (fiber.pollUnsafe() === undefined) {
+                    // One that hangs is killed, as a supervisor would.
+                    if (world.incarnation === incarnation) world.crash()
+                    agent = null
+                    scope = yield* Scope.make()
+                    incarnation = world.incarnation
+                  }
+                  assert.isAbove(world.calls.length, before)
+                })
+                let last = 0
+                const grow = (tokens: number): void => {
+                  for (let at = 0; at < tokens; at += 1) {
+                    last += 1
+                    world.write(ACTIVE, text.encode(String(last).padStart(TOKEN, "0")), START)
+                  }
                 }
-                if (fiber.pollUnsafe() === undefined) {
-                  // One that hangs is killed, as a supervisor would.
-                  if (world.incarnation === incarnation) world.crash()
-                  agent = null
-                  scope = yield* Scope.make()
-                  incarnation = world.incarnation
+                /** What is left, which must be in order and nothing twice. */
+                const kept = (): ReadonlySet<string> => {
+                  const left = account(world).match(/.{3}/g) ?? []
+                  assert.deepStrictEqual(left, [...new Set(left)].toSorted())
+                  return new Set(left)
                 }
-                assert.isAbove(world.calls.length, before)
+                for (const size of sizes) {
+                  grow(size)
+                  yield* onePass
+                  kept()
+                  yield* TestClock.adjust("10 seconds")
+                }
+                queue.length = 0
+                for (let rest = 0; rest < 4; rest += 1) {
+                  yield* onePass
+                  yield* TestClock.adjust("10 seconds")
+                }
+                // What is not left, the events say was removed, to the byte: also where the agent died between the two.
+                const removed = events.flatMap((event) =>
+                  event.type === "Removed" ? [event.data as { path: string; bytes: number }] : [],
+                )
+                const removedBytes = removed.reduce(
+                  (sum, { bytes, path }) => sum + bytes - (path.endsWith(".plain") ? 5 : 0),
+                  0,
+                )
+                assert.strictEqual(kept().size * TOKEN + removedBytes, last * TOKEN)
+                assert.isTrue(world.writerIsHome(ACTIVE), "the writer is back on the log's name")
+                const names = Object.keys(onDisk(world))
+                assert.isAtMost(names.length, policy.maxFiles)
+                assert.isBelow(world.read(ACTIVE)?.length ?? Infinity, policy.maxSize)
+                const plain = names.filter((name) => name !== "0.log" && !name.endsWith(".plain"))
+                assert.isTrue(
+                  plain.length === 0 || plain[0] === names.toSorted().at(-1),
+                  "all but the newest segment are compressed",
+                )
+                assert.isFalse(names.some((name) => name.endsWith(".tmp")))
+                const state = agent === null ? null : (agent as Bench).recorder.state(ACTIVE).files
+                assert.deepStrictEqual(
+                  state && [...state.keys()].toSorted(),
+                  names.filter((name) => name !== "0.log").toSorted(),
+                )
               })
-              let line = 0
-              const grow = (size: number): void => {
-                for (let at = 0; at < size; at += 1) {
-                  const byte = String.fromCharCode(97 + (line++ % 26))
-                  all += byte
-                  world.write(ACTIVE, text.encode(byte), START)
-                }
-              }
-              const kept = (): string => {
-                // What policy removed is the oldest part, so what is left is the newest part, whole.
-                const left = account(world)
-                const removed = all.length - left.length
-                assert.strictEqual(left, all.slice(removed))
-                return left
-              }
-              for (const size of sizes) {
-                grow(size)
-                yield* onePass
-                kept()
-                yield* TestClock.adjust("10 seconds")
-              }
-              queue.length = 0
-              for (let rest = 0; rest < 4; rest += 1) {
-                yield* onePass
-                yield* TestClock.adjust("10 seconds")
-              }
-              kept()
-              assert.isTrue(world.writerIsHome(ACTIVE), "the writer is back on the log's name")
-              const names = Object.keys(onDisk(world))
-              assert.isAtMost(names.length, policy.maxFiles)
-              assert.isBelow(world.read(ACTIVE)?.length ?? Infinity, policy.maxSize)
-              const plain = names.filter((name) => name !== "0.log" && !name.endsWith(".plain"))
-              assert.isTrue(plain.length === 0 || plain[0] === names.toSorted().at(-1), "all but the newest segment are compressed")
-              assert.isFalse(names.some((name) => name.endsWith(".tmp")))
-              const state = agent === null ? null : (agent as Bench).recorder.state(ACTIVE).names
-              assert.deepStrictEqual(state && [...state].toSorted(), names.filter((name) => name !== "0.log").toSorted())
-            })
-            await Effect.runPromise(Effect.scoped(Effect.provide(story, TestClock.layer())))
+              await Effect.runPromise(Effect.scoped(Effect.provide(story, TestClock.layer())))
+            },
+          ),
+          {
+            numRuns: 300,
+            seed: Number(process.env["CORDWOOD_SEED"] ?? 4711),
+            // Found by chance once: undoing a rotation is cut off, and then the leftover name can't be removed before the next rotation.
+            examples: [
+              [
+                [null, null, null, "before", null, "before", null, "before"],
+                [5, 0],
+              ],
+            ],
           },
         ),
-        { numRuns: 300, seed: Number(process.env["CORDWOOD_SEED"] ?? 4711) },
       ),
-    ),
     60_000,
   )
 })

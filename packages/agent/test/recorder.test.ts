@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type CoreFact, type Envelope, JournalError, type Log } from "@cordwood/core"
 import { makeMemoryJournal } from "@cordwood/core/testing"
-import { Effect, PubSub } from "effect"
+import { Effect, Exit, PubSub, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { makeRecorder, type RecorderOptions } from "../src/record/recorder.ts"
 
@@ -10,9 +10,15 @@ const log: Log = { path: "/pods/a/0.log" }
 const cause = { correlationId: "pass", causationId: null }
 const scanned = (...names: ReadonlyArray<string>): CoreFact => ({
   type: "Scanned",
-  data: { activeBytes: 1, segments: names.length, totalBytes: 1, names: [...names] },
+  data: { activeBytes: 1, segments: names.length, totalBytes: 1, files: names.map((name) => ({ name, bytes: 2 })) },
 })
-const noSpace = new JournalError({ op: "open", path: "/journal", reason: "NoSpace", detail: "disk full", hint: "make room" })
+const noSpace = new JournalError({
+  op: "open",
+  path: "/journal",
+  reason: "NoSpace",
+  detail: "disk full",
+  hint: "make room",
+})
 const options = (open: RecorderOptions["open"]): RecorderOptions => {
   let ids = 0
   return { open, path: "/journal", newId: () => `00000000-0000-4000-8000-${String((ids += 1)).padStart(12, "0")}` }
@@ -34,10 +40,10 @@ describe("the recorder", () => {
         type: "Scanned",
         version: 1,
         log,
-        data: { activeBytes: 1, segments: 1, totalBytes: 1, names: ["0.log.20260909-043310"] },
+        data: { activeBytes: 1, segments: 1, totalBytes: 1, files: [{ name: "0.log.20260909-043310", bytes: 2 }] },
         metadata: { correlationId: "pass", causationId: null, traceId: null, spanId: null },
       })
-      assert.deepStrictEqual([...(recorder.state(log.path).names ?? [])], ["0.log.20260909-043310"])
+      assert.deepStrictEqual([...(recorder.state(log.path).files ?? [])], [["0.log.20260909-043310", 2]])
     }),
   )
 
@@ -59,7 +65,10 @@ describe("the recorder", () => {
     Effect.gen(function* () {
       let appends = 0
       const journal = makeMemoryJournal({ faults: Array.from({ length: 2 }, () => ({ _tag: "FailBefore" as const })) })
-      const counting = { ...journal, append: (batch: Parameters<typeof journal.append>[0]) => ((appends += 1), journal.append(batch)) }
+      const counting = {
+        ...journal,
+        append: (batch: Parameters<typeof journal.append>[0]) => ((appends += 1), journal.append(batch)),
+      }
       const recorder = yield* makeRecorder(options(Effect.succeed(counting)))
       for (let at = 0; at < 50; at += 1) yield* recorder.record(log, scanned(`${at}`), cause)
       assert.strictEqual(appends, 1)
@@ -69,42 +78,66 @@ describe("the recorder", () => {
       yield* TestClock.adjust("1 second")
       yield* recorder.flush
       // All in order, with the one failure where it belongs.
-      assert.deepStrictEqual(types(journal.stored()), ["Scanned", "Failed", ...Array.from({ length: 49 }, () => "Scanned")])
+      assert.deepStrictEqual(types(journal.stored()), [
+        "Scanned",
+        "Failed",
+        ...Array.from({ length: 49 }, () => "Scanned"),
+      ])
     }),
   )
 
-  it.effect("starts with a journal that can't be opened yet, and what it says later doesn't undo what was seen since", () =>
+  it.effect(
+    "starts with a journal that can't be opened yet, and what it says later doesn't undo what was seen since",
+    () =>
+      Effect.gen(function* () {
+        const journal = makeMemoryJournal()
+        const before = yield* makeRecorder(options(Effect.succeed(journal)))
+        yield* before.record(log, scanned("old"), cause)
+        yield* before.record({ path: "/pods/b/0.log" }, scanned("other"), cause)
+        let full = true
+        const recorder = yield* makeRecorder({
+          ...options(Effect.suspend(() => (full ? Effect.fail(noSpace) : Effect.succeed(journal)))),
+          newId: () => crypto.randomUUID(),
+        })
+        yield* recorder.record(log, scanned("new"), cause)
+        full = false
+        yield* TestClock.adjust("1 second")
+        yield* recorder.flush
+        assert.deepStrictEqual(
+          journal.stored().map(({ data, type }) => [type, (data as { readonly files?: unknown }).files]),
+          [
+            ["Scanned", [{ name: "old", bytes: 2 }]],
+            ["Scanned", [{ name: "other", bytes: 2 }]],
+            ["Failed", undefined],
+            ["Scanned", [{ name: "new", bytes: 2 }]],
+          ],
+        )
+        assert.deepStrictEqual([...(recorder.state(log.path).files ?? [])], [["new", 2]])
+        assert.deepStrictEqual([...(recorder.state("/pods/b/0.log").files ?? [])], [["other", 2]])
+      }),
+  )
+
+  it.effect("tries once more when it is closed, however lately the journal has failed", () =>
     Effect.gen(function* () {
-      const journal = makeMemoryJournal()
-      const before = yield* makeRecorder(options(Effect.succeed(journal)))
-      yield* before.record(log, scanned("old"), cause)
-      yield* before.record({ path: "/pods/b/0.log" }, scanned("other"), cause)
-      let full = true
-      const recorder = yield* makeRecorder({
-        ...options(Effect.suspend(() => (full ? Effect.fail(noSpace) : Effect.succeed(journal)))),
-        newId: () => crypto.randomUUID(),
-      })
-      yield* recorder.record(log, scanned("new"), cause)
-      full = false
-      yield* TestClock.adjust("1 second")
-      yield* recorder.flush
-      assert.deepStrictEqual(
-        journal.stored().map(({ data, type }) => [type, (data as { readonly names?: unknown }).names]),
-        [
-          ["Scanned", ["old"]],
-          ["Scanned", ["other"]],
-          ["Failed", undefined],
-          ["Scanned", ["new"]],
-        ],
-      )
-      assert.deepStrictEqual([...(recorder.state(log.path).names ?? [])], ["new"])
-      assert.deepStrictEqual([...(recorder.state("/pods/b/0.log").names ?? [])], ["other"])
+      const journal = makeMemoryJournal({ faults: [{ _tag: "FailBefore" }] })
+      const scope = yield* Scope.make()
+      const recorder = yield* Scope.provide(makeRecorder(options(Effect.succeed(journal))), scope)
+      yield* recorder.record(log, scanned(), cause)
+      assert.deepStrictEqual(types(journal.stored()), [])
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(types(journal.stored()), ["Scanned", "Failed"])
     }),
   )
 
   it.effect("refuses to start beside another agent", () =>
     Effect.gen(function* () {
-      const locked = new JournalError({ op: "open", path: "/journal", reason: "Locked", detail: "held by process 7", hint: "stop it" })
+      const locked = new JournalError({
+        op: "open",
+        path: "/journal",
+        reason: "Locked",
+        detail: "held by process 7",
+        hint: "stop it",
+      })
       assert.strictEqual(yield* Effect.flip(makeRecorder(options(Effect.fail(locked)))), locked)
     }),
   )
@@ -115,11 +148,15 @@ describe("the recorder", () => {
       const recorder = yield* makeRecorder(options(Effect.succeed(journal)))
       yield* recorder.record(log, scanned("a"), cause)
       yield* recorder.record({ path: "/pods/b/0.log" }, scanned("b"), cause)
-      assert.strictEqual(recorder.state(log.path).names, null)
+      assert.strictEqual(recorder.state(log.path).files, null)
       assert.deepStrictEqual(
         journal.stored().map(({ data, log: { path }, type }) => ({ type, path, data })),
         [
-          { type: "Scanned", path: "/pods/b/0.log", data: { activeBytes: 1, segments: 1, totalBytes: 1, names: ["b"] } },
+          {
+            type: "Scanned",
+            path: "/pods/b/0.log",
+            data: { activeBytes: 1, segments: 1, totalBytes: 1, files: [{ name: "b", bytes: 2 }] },
+          },
           {
             type: "Failed",
             path: "/journal",
@@ -147,7 +184,12 @@ describe("the recorder", () => {
       const stored = journal.stored()
       // Ten thousand and ten scans and the failure were too many by eleven, the failure among them.
       assert.strictEqual(stored.length, 10_001)
-      assert.deepStrictEqual(stored[0]?.data, { activeBytes: 1, segments: 1, totalBytes: 1, names: ["10"] })
+      assert.deepStrictEqual(stored[0]?.data, {
+        activeBytes: 1,
+        segments: 1,
+        totalBytes: 1,
+        files: [{ name: "10", bytes: 2 }],
+      })
       assert.deepStrictEqual(stored.at(-1)?.data, {
         step: "journal",
         path: "/journal",

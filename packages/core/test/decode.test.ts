@@ -19,7 +19,10 @@ const path = "/logs/0.log"
 const to = "/logs/0.log.20260909-043310"
 /** One of every core type, with just what the contract says. */
 const facts: { readonly [T in CoreType]: Extract<CoreFact, { readonly type: T }> } = {
-  Scanned: { type: "Scanned", data: { activeBytes: 3, segments: 1, totalBytes: 5, names: ["0.log.20260909-043310"] } },
+  Scanned: {
+    type: "Scanned",
+    data: { activeBytes: 3, segments: 1, totalBytes: 5, files: [{ name: "0.log.20260909-043310", bytes: 2 }] },
+  },
   Cleaned: { type: "Cleaned", data: { path: `${to}.tmp`, bytes: 2, reason: "temporary" } },
   Removed: { type: "Removed", data: { path: to, bytes: 2, reason: "max-files" } },
   Compressed: {
@@ -213,7 +216,12 @@ describe("decode", () => {
       }),
       fc.record({
         type: fc.constant("Scanned"),
-        data: fc.record({ activeBytes: bytes, segments: fc.nat(), totalBytes: bytes, names: fc.array(text) }),
+        data: fc.record({
+          activeBytes: bytes,
+          segments: fc.nat(),
+          totalBytes: bytes,
+          files: fc.array(fc.record({ name: text, bytes })),
+        }),
       }),
     )
     fc.assert(

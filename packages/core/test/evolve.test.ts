@@ -19,10 +19,18 @@ const path = "/logs/0.log"
 const [older, newer] = ["0.log.20260909-043250", "0.log.20260909-043300"]
 const scanned: CoreFact = {
   type: "Scanned",
-  data: { activeBytes: 3, segments: 2, totalBytes: 9, names: [older, newer] },
+  data: {
+    activeBytes: 3,
+    segments: 2,
+    totalBytes: 9,
+    files: [
+      { name: older, bytes: 2 },
+      { name: newer, bytes: 4 },
+    ],
+  },
 }
-const nothing: PlainState = { names: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
-const twoSegments: PlainState = { ...nothing, names: [older, newer] }
+const nothing: PlainState = { files: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
+const twoSegments: PlainState = { ...nothing, files: { [older]: 2, [newer]: 4 } }
 
 const failed = (
   step: "scan" | "clean" | "remove" | "compress" | "rotate" | "reopen" | "source",
@@ -52,9 +60,9 @@ describe("the state of a log", () => {
 
   it("knows the names after a scan, which is the truth about them", () => {
     givenEvents(scanned).thenState(twoSegments)
-    givenEvents(scanned, { ...scanned, data: { ...scanned.data, names: [newer] } }).thenState({
+    givenEvents(scanned, { ...scanned, data: { ...scanned.data, files: [{ name: newer, bytes: 4 }] } }).thenState({
       ...nothing,
-      names: [newer],
+      files: { [newer]: 4 },
     })
   })
 
@@ -66,7 +74,7 @@ describe("the state of a log", () => {
     const to = "/logs/0.log.20260909-043310"
     givenEvents(scanned, { type: "Rotated", data: { from: path, to, bytes: 9, reopened: true } }).thenState({
       ...nothing,
-      names: [older, newer, "0.log.20260909-043310"],
+      files: { [older]: 2, [newer]: 4, "0.log.20260909-043310": 9 },
       lastRotatedAt: at(1),
       lastSegment: to,
     })
@@ -76,18 +84,18 @@ describe("the state of a log", () => {
     givenEvents(scanned, {
       type: "Removed",
       data: { path: `/logs/${older}`, bytes: 1, reason: "max-files" },
-    }).thenState({ ...nothing, names: [newer] })
+    }).thenState({ ...nothing, files: { [newer]: 4 } })
     givenEvents(scanned, {
       type: "Cleaned",
       data: { path: `/logs/${newer}`, bytes: 1, reason: "superseded" },
-    }).thenState({ ...nothing, names: [older] })
+    }).thenState({ ...nothing, files: { [older]: 2 } })
   })
 
   it("has another name after a compression", () => {
     givenEvents(scanned, {
       type: "Compressed",
       data: { from: `/logs/${older}`, to: `/logs/${older}.gz`, codec: "gzip", bytesIn: 9, bytesOut: 2, durationMs: 1 },
-    }).thenState({ ...nothing, names: [`${older}.gz`, newer] })
+    }).thenState({ ...nothing, files: { [newer]: 4, [`${older}.gz`]: 2 } })
   })
 
   it("says what waits, for what and since when, also when it is put off once more for another reason", () => {
@@ -124,7 +132,7 @@ describe("the state of a log", () => {
         type: "Removed",
         data: { path: `/logs/${older}`, bytes: 1, reason: "max-files" },
       },
-    ).thenState({ ...nothing, names: [newer] })
+    ).thenState({ ...nothing, files: { [newer]: 4 } })
   })
 
   it("forgets a failure once the same step succeeds, and no other file's, be its name like it", () => {
@@ -148,7 +156,7 @@ describe("the state of a log", () => {
       },
     ).thenState({
       ...nothing,
-      names: [`${older}.gz`, newer],
+      files: { [newer]: 4, [`${older}.gz`]: 2 },
       failing: {
         [`compress /logs/${newer}`]: failure("compress", `/logs/${newer}`, 1),
         [`compress ${odd}`]: failure("compress", odd, 2),
@@ -170,7 +178,8 @@ describe("the state of a log", () => {
     broken
       .whenToo({ type: "Rotated", data: { from: path, to: `/logs/${newer}`, bytes: 1, reopened: true } })
       .thenState({
-        ...twoSegments,
+        ...nothing,
+        files: { [older]: 2, [newer]: 1 },
         lastRotatedAt: at(4),
         lastSegment: `/logs/${newer}`,
         failing: { [`scan ${path}`]: failure("scan", path, 3) },
@@ -180,10 +189,10 @@ describe("the state of a log", () => {
   it("forgets, with a scan, what waited and failed about files that are there no more", () => {
     givenEvents(scanned, deferred(`/logs/${older}`), deferred(`/logs/${newer}`), failed("compress", `/logs/${older}`), {
       ...scanned,
-      data: { ...scanned.data, names: [newer] },
+      data: { ...scanned.data, files: [{ name: newer, bytes: 4 }] },
     }).thenState({
       ...nothing,
-      names: [newer],
+      files: { [newer]: 4 },
       deferred: { [`/logs/${newer}`]: { step: "remove", by: "s3", why: "not shipped", since: at(2) } },
     })
   })
@@ -221,7 +230,7 @@ describe("whatever happens, the state of a log", () => {
         activeBytes: bytes,
         segments: bytes,
         totalBytes: bytes,
-        names: fc.subarray([older, newer, `${older}.gz`]),
+        files: fc.subarray([older, newer, `${older}.gz`].map((name) => ({ name, bytes: 1 }))),
       }),
     }),
     fc.record({
@@ -266,7 +275,7 @@ describe("whatever happens, the state of a log", () => {
           const copy = structuredClone(before)
           const next = evolve(state, envelopeOf(fact, n))
           expect(plainState(state)).toEqual(copy)
-          expect(Object.keys(next).toSorted()).toEqual(["deferred", "failing", "lastRotatedAt", "lastSegment", "names"])
+          expect(Object.keys(next).toSorted()).toEqual(["deferred", "failing", "files", "lastRotatedAt", "lastSegment"])
           state = next
         }
         expect(plainState(initialState)).toEqual(nothing)
@@ -303,13 +312,16 @@ describe("whatever happens, the state of a log", () => {
       fc.property(situation, (situation) => {
         const { namesAfter, steps } = given(situation).whenPlanned("20260909-043310")
         const { segments, temporaries } = givenSnapshot(situation)
-        const names = [...segments, ...temporaries].map(({ path }) => path.slice("/logs/".length))
+        const files = [...segments, ...temporaries].map(({ bytes, path }) => ({
+          name: path.slice("/logs/".length),
+          bytes,
+        }))
         const scan: CoreFact = {
           type: "Scanned",
-          data: { activeBytes: 0, segments: segments.length, totalBytes: 0, names },
+          data: { activeBytes: 0, segments: segments.length, totalBytes: 0, files },
         }
-        const { names: known } = plainState(givenEvents(scan, ...steps.map(factOf)).state)
-        expect(known).toEqual(namesAfter.filter((name) => name !== "0.log"))
+        const { files: known } = plainState(givenEvents(scan, ...steps.map(factOf)).state)
+        expect(Object.keys(known ?? {}).toSorted()).toEqual(namesAfter.filter((name) => name !== "0.log"))
       }),
       runs(),
     )

@@ -62,8 +62,8 @@ describe("given, when, then", () => {
   })
 
   it("tells states apart, not the order of their keys", () => {
-    const state = { names: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
+    const state = { files: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
     givenEvents().thenState(Object.fromEntries(Object.entries(state).toReversed()) as typeof state)
-    expect(() => givenEvents().thenState({ ...state, names: [] })).toThrow(/^expected/)
+    expect(() => givenEvents().thenState({ ...state, files: {} })).toThrow(/^expected/)
   })
 })

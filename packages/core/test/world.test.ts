@@ -441,6 +441,51 @@ describe("a world", () => {
     expect(await answer).toBe("Changed")
   })
 
+  it("doesn't take a broken codec's rubbish for a twin that isn't one", async () => {
+    const world = worldWith(twins)
+    const { files } = portsOf(world)
+    const rubbish: Codec = {
+      ...plainCodec,
+      decode: async function* () {
+        yield "abc" as unknown as Uint8Array
+      },
+    }
+    const answer = answerOf(files.matches(seenAt(world, TWIN), seenAt(world, SEGMENT), rubbish))
+    expect(await answer).toBe("Codec")
+  })
+
+  it("tells a codec that no more is wanted, and gives it nothing more", async () => {
+    const world = worldWith(segment)
+    const go = Promise.withResolvers<void>()
+    const found: Array<string> = []
+    const stubborn: Codec = {
+      ...plainCodec,
+      encode: (input) => {
+        const chunks = input[Symbol.asyncIterator]()
+        const next = async (): Promise<IteratorResult<Uint8Array>> => {
+          found.push("asked")
+          await go.promise
+          found.push(await chunks.next().then(() => "given more", String))
+          return { done: true, value: undefined }
+        }
+        const iterator = {
+          next,
+          return: async () => {
+            found.push("told")
+            return { done: true as const, value: undefined }
+          },
+        }
+        return { [Symbol.asyncIterator]: () => iterator }
+      },
+    }
+    const fiber = Effect.runFork(world.files().compress(seenAt(world, SEGMENT), TWIN, stubborn))
+    await turns(() => found.length > 0)
+    await Effect.runPromise(Fiber.interrupt(fiber))
+    go.resolve()
+    await turns(() => found.length > 2)
+    expect([found, onDisk(world)]).toEqual([["asked", "told", "Error: reading has been stopped"], segment])
+  })
+
   it("has a writer that goes on with its file, whatever that is called, until it reopens", () => {
     const world = new World()
     world.openWriter(ACTIVE, 1)

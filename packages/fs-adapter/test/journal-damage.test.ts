@@ -90,13 +90,12 @@ describe("a journal that is damaged when it is opened", () => {
     })
   }
 
-  it("is set aside with its log of writes, without overwriting, and only the newest three are kept", async () => {
+  it("is set aside without overwriting, and only the newest three are kept", async () => {
     const path = await aJournal(1)
     writeFileSync(`${path}.corrupt-${STAMP}x`, "somebody else's")
     const seen: Array<string | null | undefined> = []
     for (let n = 0; n < 5; n += 1) {
       writeFileSync(path, noise(5_000 + n))
-      writeFileSync(`${path}-wal`, "w")
       const time = new Time()
       time.pass(n < 2 ? 0 : n * 1_000)
       const journal = await openJournal({ path }, time)
@@ -107,7 +106,7 @@ describe("a journal that is damaged when it is opened", () => {
       (stamp) => `${path}.corrupt-${stamp}`,
     )
     assert.deepStrictEqual(seen, names)
-    const kept = names.slice(2).flatMap((name) => [basename(name), `${basename(name)}-wal`])
+    const kept = names.slice(2).map((name) => basename(name))
     assert.deepStrictEqual(asideIn(path), [`${basename(path)}.corrupt-${STAMP}x`, ...kept].toSorted())
     assert.deepStrictEqual(
       names.slice(2).map((name) => statSync(name).size),
@@ -236,6 +235,7 @@ describe("a journal that comes to harm while it is open", () => {
       detail: "another file has taken its place",
     })
     assert.isTrue(readFileSync(`${path}.corrupt-${STAMP}`).equals(bytes))
+    assert.deepStrictEqual(asideIn(path), [`${basename(path)}.corrupt-${STAMP}`])
 
     elsewhere('mv "$1" "$1.mine" && ln -s "$2" "$1"', path, other)
     const error = await failureOf(journal.append([eventOf(10)]))
@@ -263,18 +263,36 @@ describe("a journal that comes to harm while it is open", () => {
     }
   })
 
-  it("loses nothing when what SQLite keeps beside it was deleted", async () => {
-    for (const script of ['rm "$1-wal"', 'rm "$1-shm"', 'rm "$1-wal" "$1-shm"']) {
-      const path = await aJournal(3)
-      const journal = await openJournal({ path })
-      await append(journal, eventOf(4))
-      elsewhere(script, path)
-      assert.deepStrictEqual(await append(journal, eventOf(5)), {
-        events: [{ ...eventOf(5), position: 5 }],
-        replaced: null,
-      })
-      assert.deepStrictEqual(await numbersIn(sqliteJournalReader({ path }).read({})), [1, 2, 3, 4, 5])
+  it("loses nothing when what SQLite keeps beside it was deleted, whether or not it is being read", async () => {
+    for (const isRead of [false, true]) {
+      for (const script of ['rm "$1-wal"', 'rm "$1-shm"', 'rm "$1-wal" "$1-shm"']) {
+        const path = await aJournal(3)
+        const journal = await openJournal({ path })
+        await append(journal, eventOf(4))
+        const beside = new DatabaseSync(path, { readOnly: true })
+        beside.prepare("SELECT count(*) FROM events").get()
+        if (!isRead) beside.close()
+        elsewhere(script, path)
+        assert.deepStrictEqual(await append(journal, eventOf(5)), {
+          events: [{ ...eventOf(5), position: 5 }],
+          replaced: null,
+        })
+        if (isRead) beside.close()
+        assert.deepStrictEqual(await numbersIn(sqliteJournalReader({ path }).read({})), [1, 2, 3, 4, 5])
+      }
     }
+  })
+
+  it("tells of the first loss when a second one comes before an append", async () => {
+    const path = await aJournal(3)
+    writeFileSync(path, noise(5_000))
+    const journal = await openJournal({ path })
+    smash(path, 0, 8)
+    elsewhere('rm "$1-wal"', path)
+    assert.deepStrictEqual(await numbersIn(journal.read({})), [])
+    const { replaced } = await append(journal, eventOf(4))
+    assert.deepStrictEqual([replaced?.reason, replaced?.keptAs], ["Corrupt", `${path}.corrupt-${STAMP}`])
+    assert.strictEqual(asideIn(path).length, 2)
   })
 
   it("goes on when somebody else emptied its log of writes into it, as sqlite3 can", async () => {

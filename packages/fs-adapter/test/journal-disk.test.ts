@@ -1,12 +1,23 @@
 /** The journal on a disk that is full or can't be written: errors that say so, nothing half stored, and on it goes afterwards. */
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import { Journal, type JournalError, type JournalShape } from "@cordwood/core"
 import { assert, describe, it, onTestFinished } from "vitest"
 import { sqliteJournal, sqliteJournalReader } from "../src/index.ts"
-import { aDirectory, aPath, append, eventOf, eventsOf, failureOf, numbersIn, openJournal } from "./journal-given.ts"
+import {
+  aDirectory,
+  append,
+  eventOf,
+  eventsOf,
+  failureOf,
+  journalProcess,
+  NOBODY,
+  numbersIn,
+  openJournal,
+} from "./journal-given.ts"
 
 const run = (...command: ReadonlyArray<string>): { readonly ok: boolean; readonly said: string } => {
   const { status, stderr } = spawnSync(command[0]!, command.slice(1), { encoding: "utf8" })
@@ -16,17 +27,12 @@ const run = (...command: ReadonlyArray<string>): { readonly ok: boolean; readonl
 /** Why no disk of its own can be had; null if one can. */
 const noDisk = ((): string | null => {
   if (process.getuid?.() !== 0) return "only root can mount a small disk"
-  const directory = aScratch()
+  const directory = mkdtempSync(join(tmpdir(), "cordwood-disk-"))
   const { ok, said } = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", directory)
   if (ok) run("umount", directory)
   rmSync(directory, { recursive: true, force: true })
   return ok ? null : `a small disk can't be mounted: ${said.trim()}`
 })()
-function aScratch(): string {
-  const directory = join(process.env["TMPDIR"] ?? "/tmp", `cordwood-disk-${process.pid}-${Date.now()}`)
-  mkdirSync(directory)
-  return directory
-}
 if (noDisk !== null) console.log(`skipped: the journal on a full disk: ${noDisk}`)
 
 const aDisk = (kib: number): string => {
@@ -135,15 +141,30 @@ describe.skipIf(noDisk !== null)("the journal on a disk that fills up", () => {
     run("mount", "-o", "remount,rw", disk)
     await append(journal, eventOf(2))
     assert.deepStrictEqual(await numbersIn(journal.read({})), [1, 2])
+    const second = await failureOf(Effect.provide(Journal, sqliteJournal({ path })))
+    assert.strictEqual(
+      second.reason,
+      "Locked",
+      "the lock is a real one, although the disk couldn't be written at first",
+    )
   })
 })
 
-describe.skipIf(process.getuid?.() === 0)("the journal without permission", () => {
-  it("says Denied at once", async () => {
-    const path = aPath()
-    writeFileSync(path, "")
-    chmodSync(path, 0o400)
-    const error = await failureOf(Effect.provide(Journal, sqliteJournal({ path })))
-    assert.strictEqual(error.reason, "Denied")
+describe("the journal without permission", () => {
+  it("says Denied at once, whether it is the journal, its lock or the directory that can't be written", async () => {
+    for (const denied of ["journal.db", "journal.db.lock", "."]) {
+      const directory = aDirectory()
+      const path = join(directory, "journal.db")
+      const files = denied === "." ? [path] : [path, `${path}.lock`]
+      for (const file of files) writeFileSync(file, "", { mode: 0o600 })
+      // Root may do anything, so the process that tries is nobody's; nobody owns all but what is denied.
+      const isRoot = process.geteuid?.() === 0
+      for (const file of [...files, directory]) {
+        if (isRoot && file !== join(directory, denied)) chownSync(file, NOBODY, NOBODY)
+      }
+      chmodSync(join(directory, denied), denied === "." ? 0o555 : 0o444)
+      const line = await journalProcess("unprivileged", path).line()
+      assert.match(line ?? "", /^failed Denied open /, denied)
+    }
   })
 })

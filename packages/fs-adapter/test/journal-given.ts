@@ -9,6 +9,8 @@ import { Journal, type CoreFact, type Envelope, type JournalShape, type Log, typ
 import { onTestFinished } from "vitest"
 import { sqliteJournal, type SqliteJournalOptions } from "../src/index.ts"
 
+/** The user without any right of its own. */
+export const NOBODY = 65_534
 export const DAY_MS = 24 * 60 * 60_000
 export const START_MS = Date.UTC(2026, 8, 9, 4, 33, 10)
 
@@ -68,7 +70,7 @@ export const uuid = (n: number): string => `00000000-0000-4000-8000-${String(n).
 export const logOf = (name: string): Log => ({ path: `/var/log/pods/${name}/0.log` })
 export const scanned = (): CoreFact => ({
   type: "Scanned",
-  data: { activeBytes: 10, segments: 0, totalBytes: 10, names: [] },
+  data: { activeBytes: 10, segments: 0, totalBytes: 10, files: [] },
 })
 export const rotated = (): CoreFact => ({ type: "Rotated", data: { from: "/f", to: "/t", bytes: 10, reopened: true } })
 export const removed = (path = "/s"): CoreFact => ({ type: "Removed", data: { path, bytes: 10, reason: "max-files" } })
@@ -97,7 +99,7 @@ export interface JournalProcess {
   readonly line: () => Promise<string | null>
   readonly kill: (signal: NodeJS.Signals) => Promise<void>
 }
-export const journalProcess = (mode: "hold" | "append", path: string): JournalProcess => {
+export const journalProcess = (mode: "hold" | "append" | "unprivileged", path: string): JournalProcess => {
   const script = fileURLToPath(new URL("journal-process.ts", import.meta.url))
   const child = spawn(process.execPath, ["--conditions=cordwood-source", script, mode, path], {
     stdio: ["pipe", "pipe", "inherit"],

@@ -1,10 +1,19 @@
-/** A process that keeps a journal, for tests that need a second one: `hold` appends once, `append` until it is killed. */
+/**
+ * A process that keeps a journal, for tests that need a second one: `hold` appends once, `append` until it is killed, and
+ * `unprivileged` is `hold` by a user without rights, from when the program is loaded.
+ */
 import { randomUUID } from "node:crypto"
 import { Effect } from "effect"
 import { Journal, type Unstored } from "@cordwood/core"
 import { sqliteJournal } from "../src/index.ts"
 
+/** As in `journal-given.ts`, which a process without a test can't load. */
+const NOBODY = 65_534
 const [mode, path = ""] = process.argv.slice(2)
+if (mode === "unprivileged" && process.geteuid?.() === 0) {
+  process.setgid?.(NOBODY)
+  process.setuid?.(NOBODY)
+}
 const event = (): Unstored => ({
   id: randomUUID(),
   time: new Date().toISOString(),

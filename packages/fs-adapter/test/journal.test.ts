@@ -164,6 +164,8 @@ describe("the journal on SQLite", () => {
     const journal = await openJournal({ path: aPath() })
     const error = await failureOf(journal.append([eventOf(1), { ...eventOf(2), type: "p.Big", data: { n: 1n } }]))
     assert.deepStrictEqual([error.reason, error.op], ["Other", "append"])
+    const nameless = { ...eventOf(2), id: null as unknown as string }
+    assert.strictEqual((await failureOf(journal.append([eventOf(1), nameless]))).reason, "Other")
     await append(journal, eventOf(3))
     assert.deepStrictEqual(await numbersIn(journal.read({})), [3])
   })
@@ -263,10 +265,10 @@ describe("the journal on SQLite", () => {
   it("loads SQLite without a warning, and lets others through", () => {
     const index = fileURLToPath(new URL("../src/index.ts", import.meta.url))
     const script = `
-      import { Effect } from "effect"
-      import { sqliteJournalReader } from ${JSON.stringify(index)}
-      await Effect.runPromise(Effect.flip(sqliteJournalReader({ path: "/nowhere/journal.db" }).read({})))
-      process.getBuiltinModule("node:sqlite")
+      import { Effect, Layer } from "effect"
+      import { sqliteJournal } from ${JSON.stringify(index)}
+      const journal = sqliteJournal({ path: ${JSON.stringify(aPath())} })
+      await Effect.runPromise(Effect.scoped(Layer.build(journal)))
       process.emitWarning("another")`
     const { stderr, status } = spawnSync(
       process.execPath,

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto"
 import fs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { gunzipSync, gzipSync } from "node:zlib"
 import { type Codec, type FileReason, type FileSeen, LogFiles, type LogFilesError } from "@cordwood/core"
 import { logFilesSuite } from "@cordwood/core/testing"
@@ -492,6 +493,40 @@ describe("compress", () => {
     expect(await reasonOf(files.compress(seenAt(segment), `${segment}.gz`, planting))).toBe("Changed")
     expect(contentsOf(directory)).toEqual({ [`0.log.${STAMP}`]: "abc", [`0.log.${STAMP}.tmp`]: "planted" })
   })
+  it("doesn't verify another file than it wrote", async () => {
+    fs.writeFileSync(segment, "abc")
+    afterClosing((path, bytes) => {
+      if (!path.endsWith(".tmp") || bytes === 0 || fs.existsSync(join(directory, "moved"))) return
+      fs.renameSync(`${segment}.tmp`, join(directory, "moved"))
+      fs.writeFileSync(`${segment}.tmp`, gzipSync("abc"))
+    })
+    const decoded = vi.fn<Codec["decode"]>(gzip.decode)
+    expect(await reasonOf(files.compress(seenAt(segment), `${segment}.gz`, { ...gzip, decode: decoded }))).toBe(
+      "Changed",
+    )
+    expect(decoded).not.toHaveBeenCalled()
+    expect(fs.readdirSync(directory).toSorted()).toEqual([`0.log.${STAMP}`, `0.log.${STAMP}.tmp`, "moved"])
+  })
+  it("finishes a rename that is under way when it is interrupted", async () => {
+    fs.writeFileSync(segment, "abc")
+    const reached = Promise.withResolvers<void>()
+    const go = Promise.withResolvers<void>()
+    const { rename } = fs.promises
+    vi.spyOn(fs.promises, "rename").mockImplementationOnce(async (from, to) => {
+      reached.resolve()
+      await go.promise
+      await rename(from, to)
+    })
+    const fiber = Effect.runFork(compressed())
+    await reached.promise
+    const interrupted = run(Fiber.interrupt(fiber)).then(() => "interrupted")
+    // Time for the interruption to do harm, if it could: it must wait for the rename.
+    const first = await Promise.race([interrupted, setTimeout(100, "still at it")])
+    go.resolve()
+    await interrupted
+    expect(first).toBe("still at it")
+    expect(fs.readdirSync(directory).toSorted()).toEqual([`0.log.${STAMP}`, `0.log.${STAMP}.gz`])
+  })
   it("isn't held up by a named pipe in the segment's place", async () => {
     const seen: FileSeen = { path: segment, bytes: 3, modifiedMs: 0, identity: "1:1" }
     execFileSync("mkfifo", [segment])
@@ -547,7 +582,7 @@ describe("compress", () => {
     go.resolve()
     expect(await late.promise).toBe("Error: reading has been stopped")
   })
-  it("lets timers run while a codec yields small pieces without ever waiting", async () => {
+  it("lets others have their turn while a codec yields small pieces without ever waiting", async () => {
     fs.writeFileSync(segment, Buffer.alloc(200_000, 1))
     const chatty: Codec = {
       ...gzip,
@@ -555,12 +590,17 @@ describe("compress", () => {
         for await (const chunk of input) for (const byte of chunk) yield Uint8Array.of(byte)
       },
     }
-    let ticks = 0
-    const timer = setInterval(() => ticks++, 0)
+    let turns = 0
+    let over = false
+    const turn = (): void => {
+      turns++
+      if (!over) setImmediate(turn)
+    }
+    turn()
     const reason = await reasonOf(files.compress(seenAt(segment), `${segment}.gz`, chatty))
-    clearInterval(timer)
+    over = true
     expect(reason).toBe("Corrupt")
-    expect(ticks).toBeGreaterThan(3)
+    expect(turns).toBeGreaterThan(1_000)
   })
   it("stops a codec that makes more of a file than any format needs", async () => {
     fs.writeFileSync(segment, "abc")

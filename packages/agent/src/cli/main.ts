@@ -223,6 +223,9 @@ export const main = (argv: ReadonlyArray<string>): void => {
   const held = setInterval(() => {}, 2 ** 30)
   fiber.addObserver((exit) => {
     clearInterval(held)
-    process.exit(report(exit, interrupted))
+    const code = report(exit, interrupted)
+    // What a slow reader of a pipe hasn't taken yet would be lost with the process.
+    if (process.stdout.writableLength === 0) process.exit(code)
+    process.stdout.write("", () => process.exit(code))
   })
 }

@@ -5,6 +5,7 @@
  */
 import {
   type Activity,
+  besideOf,
   type Clean,
   type Codec,
   type Compress,
@@ -28,8 +29,10 @@ import {
   snapshotOf,
   type Source,
   SourceError,
+  stampIn,
   type Step,
   stepName,
+  TEMPORARY_SUFFIX,
 } from "@cordwood/core"
 import { Cause, Clock, Effect, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
@@ -98,12 +101,7 @@ export const pass = (ports: PassPorts, watched: Watched, tally: Tally): Effect.E
   )
 
 /** Upkeep outlives the rotation half of its pass, and still belongs to the pass's span. */
-const passWithin = (
-  span: Tracer.Span,
-  ports: PassPorts,
-  watched: Watched,
-  tally: Tally,
-): Effect.Effect<Upkeep> =>
+const passWithin = (span: Tracer.Span, ports: PassPorts, watched: Watched, tally: Tally): Effect.Effect<Upkeep> =>
   Effect.gen(function* () {
     const current = new Pass(ports, watched, tally)
     const scanned = yield* Effect.result(scan(ports, watched.log))
@@ -122,7 +120,9 @@ const passWithin = (
     let rotates = true
     for (const step of steps.filter(isRotation)) {
       if (ports.stopping()) return NOTHING
-      rotates = (yield* current.take(step)) && rotates
+      rotates = yield* current.take(step)
+      // A step that comes after another may rely on it: a file that still has two names must not get a third.
+      if (!rotates) break
     }
     // What was planned beside a rotation that didn't come about would remove one segment too many.
     const upkeep = rotates ? steps : yield* planNow({ ...ports.limits, maxSize: Number.MAX_SAFE_INTEGER }, snapshot)
@@ -131,9 +131,9 @@ const passWithin = (
     ports.files.glance(watched.log.path, glance)
     return {
       steps: rest,
-      run: Effect.forEach(rest, (step) => (ports.stopping() ? Effect.void : current.take(step)), { discard: true }).pipe(
-        Effect.withParentSpan(span),
-      ),
+      run: Effect.forEach(rest, (step) => (ports.stopping() ? Effect.void : current.take(step)), {
+        discard: true,
+      }).pipe(Effect.withParentSpan(span)),
       settled: steps.length === 0 && snapshot.takenAtMs - glance.directoryChangedMs > SETTLED_MS,
     }
   })
@@ -175,9 +175,9 @@ class Pass {
 
   /** Whether the scan differs from what the events so far add up to. */
   isNews(snapshot: Snapshot): boolean {
-    const { failing, names } = this.#ports.recorder.state(this.#log.path)
-    const found = namesIn(snapshot)
-    if (names === null || names.size !== found.length || found.some((name) => !names.has(name))) return true
+    const { failing, files } = this.#ports.recorder.state(this.#log.path)
+    const found = filesIn(snapshot)
+    if (files === null || files.size !== found.length || found.some(({ name }) => !files.has(name))) return true
     const over = failing.has(failureKey("scan", this.#log.path)) || failing.has(failureKey("reopen", this.#log.path))
     return over && snapshot.active !== null
   }
@@ -190,10 +190,24 @@ class Pass {
       this.#announced = true
       const activeBytes = snapshot.active?.bytes ?? 0
       const totalBytes = snapshot.segments.reduce((sum, { bytes }) => sum + bytes, activeBytes)
-      const data = { activeBytes, segments: snapshot.segments.length, totalBytes, names: namesIn(snapshot) }
-      return Effect.map(this.#record({ type: "Scanned", data }), (id) => {
+      const data = { activeBytes, segments: snapshot.segments.length, totalBytes, files: filesIn(snapshot) }
+      const missing = this.#missing(snapshot)
+      return Effect.flatMap(this.#record({ type: "Scanned", data }), (id) => {
         this.#causationId = id
+        return Effect.forEach(missing, (fact) => this.#record(fact), { discard: true })
       })
+    })
+  }
+
+  /** Segments that events told of, and that are neither there nor on record as removed. A twin of the same stamp stands for them. */
+  #missing(snapshot: Snapshot): ReadonlyArray<CoreFact> {
+    const { files } = this.#ports.recorder.state(this.#log.path)
+    const active = nameOf(this.#log.path)
+    const stamps = new Set(snapshot.segments.map(({ stamp }) => stamp))
+    return [...(files ?? [])].flatMap(([name, bytes]): ReadonlyArray<CoreFact> => {
+      const stamp = stampIn(active, name)
+      if (stamp === null || stamps.has(stamp) || name.endsWith(TEMPORARY_SUFFIX)) return []
+      return [{ type: "Removed", data: { path: besideOf(this.#log.path, name), bytes, reason: "missing" } }]
     })
   }
 
@@ -261,7 +275,10 @@ class Pass {
       case "Reopen":
         return this.#reopen(step)
       case "Refuse":
-        return Effect.as(this.fail("rotate", step.path, { reason: "NoName", message: step.message, hint: step.hint }), false)
+        return Effect.as(
+          this.fail("rotate", step.path, { reason: "NoName", message: step.message, hint: step.hint }),
+          false,
+        )
       case "Clean":
         return this.#clean(step)
       case "Remove":
@@ -319,7 +336,8 @@ class Pass {
       Effect.catchCause((cause) => {
         const error = Cause.squash(cause)
         if (error instanceof SourceError) return Effect.fail<Explained>(error)
-        if (Cause.hasInterruptsOnly(cause)) return Effect.fail(refusal("Interrupted", "the agent was stopped meanwhile"))
+        if (Cause.hasInterruptsOnly(cause))
+          return Effect.fail(refusal("Interrupted", "the agent was stopped meanwhile"))
         return Effect.fail(isExplained(error) ? error : refusal("Defect", String(error)))
       }),
     )
@@ -355,7 +373,8 @@ class Pass {
     return Effect.gen({ self: this }, function* () {
       const { files } = this.#ports
       const { file } = step
-      if (step.reason === "temporary") return yield* this.#cleaned(file.path, yield* files.remove(file, { unchanged: false }), step.reason)
+      if (step.reason === "temporary")
+        return yield* this.#cleaned(file.path, yield* files.remove(file, { unchanged: false }), step.reason)
       if (step.twin === "active") {
         // One file under two names; the segment's goes, if both are still names of it.
         const { active } = yield* scan(this.#ports, this.#log)
@@ -387,7 +406,12 @@ class Pass {
       duration: CODEC_LIMIT_MS,
       orElse: () =>
         Effect.fail(
-          new LogFilesError({ op: "compress", path, reason: "Codec", detail: `not done within ${CODEC_LIMIT_MS / 60_000} minutes` }),
+          new LogFilesError({
+            op: "compress",
+            path,
+            reason: "Codec",
+            detail: `not done within ${CODEC_LIMIT_MS / 60_000} minutes`,
+          }),
         ),
     })
   }
@@ -426,7 +450,10 @@ class Pass {
       yield* files.remove(source, { unchanged: true })
       const durationMs = (yield* monotonicMs) - startedMs
       this.#tally.compressed += 1
-      yield* this.#emit({ type: "Compressed", data: { from: segment.path, to, codec: id, bytesIn, bytesOut, durationMs } })
+      yield* this.#emit({
+        type: "Compressed",
+        data: { from: segment.path, to, codec: id, bytesIn, bytesOut, durationMs },
+      })
       return true
     })
   }
@@ -435,5 +462,7 @@ class Pass {
 const isExplained = (error: unknown): error is Explained =>
   typeof error === "object" && error !== null && "reason" in error && "message" in error && "hint" in error
 
-const namesIn = (snapshot: Snapshot): Array<string> =>
-  [...snapshot.segments, ...snapshot.temporaries].map(({ path }) => nameOf(path)).toSorted()
+const filesIn = (snapshot: Snapshot): Array<{ name: string; bytes: number }> =>
+  [...snapshot.segments, ...snapshot.temporaries]
+    .map(({ bytes, path }) => ({ name: nameOf(path), bytes }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))

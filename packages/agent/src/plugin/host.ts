@@ -35,18 +35,26 @@ const setUp = (plugin: Configured["plugin"], config: unknown): Effect.Effect<Con
     }
     const parsed = plugin.config.safeParse(config)
     if (!parsed.success) {
-      return yield* fail("config", z.prettifyError(parsed.error), "mend the plugin's settings (`with` in the config file)")
+      return yield* fail(
+        "config",
+        z.prettifyError(parsed.error),
+        "mend the plugin's settings (`with` in the config file)",
+      )
     }
     const contributions = yield* Effect.suspend(() => plugin.setup(parsed.data)).pipe(
       Effect.timeoutOrElse({
         duration: SETUP_LIMIT_MS,
         orElse: () =>
-          Effect.fail(fail("setup", `not ready within ${SETUP_LIMIT_MS / 1000} s`, "see what the plugin waits for, or remove it")),
+          Effect.fail(
+            fail("setup", `not ready within ${SETUP_LIMIT_MS / 1000} s`, "see what the plugin waits for, or remove it"),
+          ),
       }),
       Effect.catchCause((cause) => {
         const error = Cause.squash(cause)
         if (isPluginError(error) || Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
-        return Effect.fail(fail("setup", error instanceof Error ? error.message : String(error), "mend the plugin or remove it"))
+        return Effect.fail(
+          fail("setup", error instanceof Error ? error.message : String(error), "mend the plugin or remove it"),
+        )
       }),
     )
     if (typeof contributions !== "object" || contributions === null) {
@@ -69,7 +77,12 @@ export const tellObservers = (
     ({ observe, plugin }) =>
       Effect.flatMap(subscribe, (events) =>
         PubSub.take(events).pipe(
-          Effect.flatMap((event) => Effect.timeout(Effect.suspend(() => observe(event)), OBSERVE_LIMIT_MS)),
+          Effect.flatMap((event) =>
+            Effect.timeout(
+              Effect.suspend(() => observe(event)),
+              OBSERVE_LIMIT_MS,
+            ),
+          ),
           Effect.catchCause((cause) =>
             Cause.hasInterruptsOnly(cause)
               ? Effect.failCause(cause)

@@ -128,7 +128,9 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
         const first = outage === null
         outage = { retryAtMs: (yield* monotonicMs) + RETRY_MS }
         if (!first) return
-        yield* Effect.logError(`${error.message}; rotation goes on, events wait`).pipe(Effect.annotateLogs({ hint: error.hint }))
+        yield* Effect.logError(`${error.message}; rotation goes on, events wait`).pipe(
+          Effect.annotateLogs({ hint: error.hint }),
+        )
         yield* aboutJournal(error.reason, error.message, error.hint)
       })
 
@@ -161,7 +163,12 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     yield* Effect.tap(options.open, started).pipe(
       Effect.catch((error) => (error.reason === "Locked" ? Effect.fail(error) : failed(error))),
     )
-    yield* Effect.addFinalizer(() => Effect.andThen(flush, PubSub.shutdown(published)))
+    // The last chance of what waits, however lately the journal has failed.
+    const lastFlush = Effect.suspend(() => {
+      if (outage !== null) outage = { retryAtMs: 0 }
+      return flush
+    })
+    yield* Effect.addFinalizer(() => Effect.andThen(lastFlush, PubSub.shutdown(published)))
 
     return {
       state: (path) => states.get(path) ?? initialState,

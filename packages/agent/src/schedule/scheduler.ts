@@ -11,10 +11,8 @@ import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.
 
 /** Rotations under way at a time. Each waits on a rename, a sync and the runtime, hardly on the CPU. */
 const ROTATIONS = 64
-/** Sources that fail are asked again after this long, doubled every time … */
+/** Sources that fail are asked again after this long, doubled every time, up to the interval: its logs wait for it. */
 const FIRST_RETRY_MS = 1_000
-/** … up to this. */
-const LAST_RETRY_MS = 30_000
 /** Steps in hand get this long when the agent stops; Kubernetes gives 30 s before it kills. */
 const STOP_LIMIT_MS = 20_000
 /** Passes over one log in a row, when upkeep or a rotation has left something to do at once. */
@@ -62,7 +60,9 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
       if (!Exit.isSuccess(listed)) continue
       for (const log of listed.value.logs) if (!logs.has(log.path)) logs.set(log.path, watch(log, source))
     }
-    const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), { concurrency: ROTATIONS })
+    const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), {
+      concurrency: ROTATIONS,
+    })
     yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: options.workers, discard: true })
     yield* ports.recorder.flush
     const { cleaned, compressed, deferred, problems, removed, rotated } = tally
@@ -155,7 +155,9 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const needsPass = (entry: Entry): boolean => {
         if (entry.settledMs < 0) return true
         ports.files.glance(entry.log.path, glance)
-        return glance.bytes < 0 || (maxSize >= 0 && glance.bytes >= maxSize) || glance.directoryChangedMs !== entry.settledMs
+        return (
+          glance.bytes < 0 || (maxSize >= 0 && glance.bytes >= maxSize) || glance.directoryChangedMs !== entry.settledMs
+        )
       }
 
       const update = (watched: Watch, logs: ReadonlyArray<Log>): void => {
@@ -192,7 +194,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           }
           if (Exit.isFailure(listed)) {
             const waitMs = retryMs
-            retryMs = Math.min(LAST_RETRY_MS, retryMs * 2)
+            retryMs = Math.min(Math.max(FIRST_RETRY_MS, options.intervalMs), retryMs * 2)
             return waitMs
           }
           retryMs = FIRST_RETRY_MS

@@ -1,5 +1,5 @@
 // The program from outside: exit codes, what is printed where, signals, closed pipes.
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -320,6 +320,20 @@ describe("run", () => {
       first: 0,
     })
     expect(second.stderr).toContain(`${host.directory}/journal/journal.db`)
+  })
+})
+
+describe("a reader that is slow", () => {
+  it("gets every event all the same, though they are more than its pipe holds", async () => {
+    for (let log = 0; log < 300; log += 1) writeFileSync(join(host.logs, `${"n".repeat(150)}-${log}.log`), "small")
+    await cordwood("once", "--config", host.config)
+    // Its own process, as this one's pipes are sockets, which take more: it begins to read once the program has ended or waits.
+    const script = '"$0" "$1" events --config "$2" --json | { sleep 1; cat; }'
+    const { stdout } = spawnSync("sh", ["-c", script, process.execPath, program.path, host.config], {
+      encoding: "utf8",
+      maxBuffer: 64 * 1024 * 1024,
+    })
+    expect(json(stdout).length).toBe(303)
   })
 })
 

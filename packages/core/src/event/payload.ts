@@ -24,17 +24,20 @@ export const Activity = z.enum([
 export type Activity = z.infer<typeof Activity>
 
 export const payloads = {
-  /** What one scan saw, stored when it is news or when the pass goes on to act. `names` are the segments and leftovers, oldest first. */
+  /** What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names. */
   Scanned: z.strictObject({
     activeBytes: bytes,
     segments: z.int().min(0),
     totalBytes: bytes,
-    names: z.array(z.string()),
+    files: z.array(z.strictObject({ name: z.string().min(1), bytes })),
   }),
   /** A leftover is gone. `invalid`: a compressed file that didn't hold its original's bytes, beside that original. */
   Cleaned: z.strictObject({ path, bytes, reason: z.enum(["temporary", "superseded", "invalid"]) }),
-  /** A segment is gone, and its bytes with it, by policy. */
-  Removed: z.strictObject({ path, bytes, reason: z.enum(["max-files", "max-age", "budget", "pressure"]) }),
+  /**
+   * A segment is gone, and its bytes with it. `missing`: not by a step that is on record. Either the agent was killed between removing it and
+   * storing the event, or somebody else removed it; `bytes` are those of the last event that told of it.
+   */
+  Removed: z.strictObject({ path, bytes, reason: z.enum(["max-files", "max-age", "budget", "pressure", "missing"]) }),
   /** `to` holds the bytes of `from`, proven by reading it back; `from` is gone. */
   Compressed: z.strictObject({ from: path, to: path, codec: z.string(), bytesIn: bytes, bytesOut: bytes, durationMs }),
   /** The active file became the segment `to`. `reopened`: the writer was told and has a new file; false: it reopens by itself. */

@@ -13,10 +13,14 @@ export const Policy = z.strictObject({
   maxFiles: z.int().min(2, "must be at least 2: the active file and one segment").max(100_000).default(5).meta({
     description: "Files of one log, the active one included. The kubelet's containerLogMaxFiles.",
   }),
-  compression: z.string().min(1).default("gzip").meta({
-    description: "Id of the codec that segments are compressed with, or none.",
-    examples: ["gzip", NO_COMPRESSION],
-  }),
+  compression: z
+    .string()
+    .min(1)
+    .default("gzip")
+    .meta({
+      description: "Id of the codec that segments are compressed with, or none.",
+      examples: ["gzip", NO_COMPRESSION],
+    }),
 })
 export type Policy = z.output<typeof Policy>
 /** What a user writes: `{ maxSize: "10Mi", maxFiles: 5, compression: "gzip" }`, each one optional. */

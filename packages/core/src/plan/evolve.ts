@@ -19,8 +19,8 @@ export interface Failure {
   readonly since: string
 }
 export interface LogState {
-  /** Names of the segments and leftovers on disk; null until the first scan. */
-  readonly names: ReadonlySet<string> | null
+  /** Bytes of the segments and leftovers on disk, by name; null until the first scan. */
+  readonly files: ReadonlyMap<string, number> | null
   readonly lastRotatedAt: string | null
   /** Path that the newest segment was given when it was rotated. */
   readonly lastSegment: string | null
@@ -30,7 +30,7 @@ export interface LogState {
   readonly failing: ReadonlyMap<string, Failure>
 }
 export const initialState: LogState = {
-  names: null,
+  files: null,
   lastRotatedAt: null,
   lastSegment: null,
   deferred: new Map(),
@@ -46,22 +46,25 @@ export const evolve = (state: LogState, event: Envelope): LogState =>
 const evolveCore = (state: LogState, fact: CoreFact, time: string, active: string): LogState => {
   switch (fact.type) {
     case "Scanned": {
-      const names = new Set(fact.data.names)
-      const deferred = new Map([...state.deferred].filter(([path]) => names.has(nameOf(path))))
+      const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
+      const deferred = new Map([...state.deferred].filter(([path]) => files.has(nameOf(path))))
       const over = new Set([failureKey("scan", active), failureKey("reopen", active)])
       const failing = new Map(
-        [...state.failing].filter(([key, { path }]) => !over.has(key) && (path === active || names.has(nameOf(path)))),
+        [...state.failing].filter(([key, { path }]) => !over.has(key) && (path === active || files.has(nameOf(path)))),
       )
-      return { ...state, names, deferred, failing }
+      return { ...state, files, deferred, failing }
     }
     case "Cleaned":
       return settle(state, "clean", fact.data.path, { remove: fact.data.path })
     case "Removed":
       return settle(state, "remove", fact.data.path, { remove: fact.data.path })
     case "Compressed":
-      return settle(state, "compress", fact.data.from, { remove: fact.data.from, add: fact.data.to })
+      return settle(state, "compress", fact.data.from, {
+        remove: fact.data.from,
+        add: { path: fact.data.to, bytes: fact.data.bytesOut },
+      })
     case "Rotated": {
-      const rotated = settle(state, "rotate", fact.data.from, { add: fact.data.to })
+      const rotated = settle(state, "rotate", fact.data.from, { add: { path: fact.data.to, bytes: fact.data.bytes } })
       return settle({ ...rotated, lastRotatedAt: time, lastSegment: fact.data.to }, "reopen", fact.data.from, {})
     }
     case "Deferred": {
@@ -83,15 +86,15 @@ const settle = (
   state: LogState,
   step: Activity,
   path: string,
-  change: { readonly remove?: string; readonly add?: string },
+  change: { readonly remove?: string; readonly add?: { readonly path: string; readonly bytes: number } },
 ): LogState => {
-  const names = state.names === null ? null : new Set(state.names)
-  if (change.remove !== undefined) names?.delete(nameOf(change.remove))
-  if (change.add !== undefined) names?.add(nameOf(change.add))
+  const files = state.files === null ? null : new Map(state.files)
+  if (change.remove !== undefined) files?.delete(nameOf(change.remove))
+  if (change.add !== undefined) files?.set(nameOf(change.add.path), change.add.bytes)
   const deferred = new Map(state.deferred)
   deferred.delete(path)
   const failing = new Map(state.failing)
   failing.delete(failureKey(step, path))
   if (change.remove !== undefined) for (const [key, about] of failing) if (about.path === path) failing.delete(key)
-  return { ...state, names, deferred, failing }
+  return { ...state, files, deferred, failing }
 }

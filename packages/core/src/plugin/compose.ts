@@ -16,7 +16,9 @@ export interface Contributed {
   readonly contributions: Contributions
 }
 /** A verdict over all guards; `by` is the plugin that deferred. */
-export type Ruling = { readonly _tag: "Allow" } | (Extract<Verdict, { readonly _tag: "Defer" }> & { readonly by: string })
+export type Ruling =
+  | { readonly _tag: "Allow" }
+  | (Extract<Verdict, { readonly _tag: "Defer" }> & { readonly by: string })
 
 export interface Composed {
   /** By id, in list order. */
@@ -53,7 +55,8 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
         events[type] = schema
       }
       if (contributions.tracer !== undefined) {
-        if (tracer !== null) return yield* refuse(plugin, "tracer", `the plugin ${tracer.plugin} brings a tracer already`)
+        if (tracer !== null)
+          return yield* refuse(plugin, "tracer", `the plugin ${tracer.plugin} brings a tracer already`)
         tracer = { plugin, tracer: contributions.tracer }
       }
     }
@@ -63,15 +66,30 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
     const observers = all.flatMap(({ contributions: { observe }, plugin }) =>
       observe === undefined ? [] : [{ plugin, observe }],
     )
-    return { codecs, mayRemove: mayRemove(guards), guarded: guards.length > 0, observers, events, tracer: tracer?.tracer ?? null }
+    return {
+      codecs,
+      mayRemove: mayRemove(guards),
+      guarded: guards.length > 0,
+      observers,
+      events,
+      tracer: tracer?.tracer ?? null,
+    }
   })
 
 const refuse = (plugin: string, slot: PluginError["slot"], detail: string): Effect.Effect<never, PluginError> =>
-  Effect.fail(new PluginError({ plugin, slot, detail, hint: "remove one of the two from the list of plugins, or mend the plugin" }))
+  Effect.fail(
+    new PluginError({
+      plugin,
+      slot,
+      detail,
+      hint: "remove one of the two from the list of plugins, or mend the plugin",
+    }),
+  )
 
 const codecProblem = ({ id, suffix }: Codec, owners: ReadonlyMap<string, string>): string | null => {
   if (id === NO_COMPRESSION || !/^[a-z0-9-]+$/.test(id)) return `${JSON.stringify(id)} can't be a codec's id`
-  if (suffix === TEMPORARY_SUFFIX || !/^\.[A-Za-z0-9]+$/.test(suffix)) return `${JSON.stringify(suffix)} can't be a codec's suffix`
+  if (suffix === TEMPORARY_SUFFIX || !/^\.[A-Za-z0-9]+$/.test(suffix))
+    return `${JSON.stringify(suffix)} can't be a codec's suffix`
   const taken = [id, suffix].find((key) => owners.has(key))
   return taken === undefined ? null : `the plugin ${owners.get(taken)} brings a codec ${taken} already`
 }

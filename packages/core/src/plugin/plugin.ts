@@ -65,7 +65,13 @@ export interface Configured {
 
 /** Makes a plugin callable with its config, and keeps its definition at hand. */
 export interface PluginFactory<Config extends z.ZodType> extends Plugin<Config> {
-  (...config: undefined extends z.input<Config> ? [config?: z.input<Config>] : {} extends z.input<Config> ? [config?: z.input<Config>] : [config: z.input<Config>]): Configured
+  (
+    ...config: undefined extends z.input<Config>
+      ? [config?: z.input<Config>]
+      : {} extends z.input<Config>
+        ? [config?: z.input<Config>]
+        : [config: z.input<Config>]
+  ): Configured
 }
 
 /** Defines a plugin that works from the config file (`use: …, with: …`) and from code (`zstd({ level: 3 })`). */

@@ -179,14 +179,14 @@ const situationAfter = (situation: Situation, steps: ReadonlyArray<Step>, laterM
 
 /** A state with plain objects and sorted arrays in place of maps and sets. */
 export interface PlainState {
-  readonly names: ReadonlyArray<string> | null
+  readonly files: Readonly<Record<string, number>> | null
   readonly lastRotatedAt: string | null
   readonly lastSegment: string | null
   readonly deferred: Readonly<Record<string, Deferral>>
   readonly failing: Readonly<Record<string, Failure>>
 }
-export const plainState = ({ deferred, failing, lastRotatedAt, lastSegment, names }: LogState): PlainState => ({
-  names: names === null ? null : [...names].toSorted(),
+export const plainState = ({ deferred, failing, files, lastRotatedAt, lastSegment }: LogState): PlainState => ({
+  files: files === null ? null : Object.fromEntries(files),
   lastRotatedAt,
   lastSegment,
   deferred: Object.fromEntries(deferred),
@@ -208,7 +208,7 @@ export const envelopeOf = (fact: Fact, at = 0, log: Log = { path: "/logs/0.log" 
   return { ...event, position: at + 1 }
 }
 
-/** `givenEvents({ type: "Scanned", … }, { type: "Rotated", … }).thenState({ names: […], … })`; `whenToo` adds what happens next. */
+/** `givenEvents({ type: "Scanned", … }, { type: "Rotated", … }).thenState({ files: { … }, … })`; `whenToo` adds what happens next. */
 export const givenEvents = (...facts: ReadonlyArray<Fact>) => {
   const state = facts.map((fact, at) => envelopeOf(fact, at)).reduce(evolve, initialState)
   return {

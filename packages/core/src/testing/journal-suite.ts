@@ -45,7 +45,7 @@ const eventOf = (n: number, fact: Fact, log: Log = logOf("a")): Unstored => ({
 })
 const scanned = (names: ReadonlyArray<string> = []): CoreFact => ({
   type: "Scanned",
-  data: { activeBytes: 10, segments: names.length, totalBytes: 10, names: [...names] },
+  data: { activeBytes: 10, segments: names.length, totalBytes: 10, files: names.map((name) => ({ name, bytes: 5 })) },
 })
 const rotated = (to: string): CoreFact => ({
   type: "Rotated",

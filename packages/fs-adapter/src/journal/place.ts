@@ -104,7 +104,7 @@ export const ensureFile = (path: string): boolean => {
   const created = createFile(path)
   if (created) {
     // Companions without their database are of no use, and would be taken for the new one's.
-    for (const companion of COMPANIONS) unlinkIfThere(path + companion)
+    for (const companion of COMPANIONS) removeFile(path + companion)
     syncDirectory(dirname(path))
     return true
   }
@@ -145,7 +145,7 @@ const restrict = (path: string, seen: Stats): void => {
   if ((seen.mode & 0o777) !== FILE_MODE) chmodSync(path, FILE_MODE)
 }
 
-const unlinkIfThere = (path: string): void => {
+export const removeFile = (path: string): void => {
   try {
     unlinkSync(path)
   } catch (error) {
@@ -156,7 +156,7 @@ const unlinkIfThere = (path: string): void => {
 const ASIDE = /^\.corrupt-\d{8}-\d{6}(?:\.\d+)?$/
 /** Removes a journal that was created a moment ago and never held an event. */
 export const removeJournal = (path: string): void => {
-  for (const suffix of ["", ...COMPANIONS]) unlinkIfThere(path + suffix)
+  for (const suffix of ["", ...COMPANIONS]) removeFile(path + suffix)
 }
 
 const asideNames = (path: string): ReadonlyArray<string> =>
@@ -177,7 +177,7 @@ export const setAside = (path: string, nowMs: number): string | null => {
     }
   }
   for (const name of asideNames(path).slice(0, -SET_ASIDE_MAX)) {
-    for (const suffix of ["", ...COMPANIONS]) unlinkIfThere(join(dirname(path), name + suffix))
+    for (const suffix of ["", ...COMPANIONS]) removeFile(join(dirname(path), name + suffix))
   }
   syncDirectory(dirname(path))
   return kept

@@ -6,8 +6,10 @@
 import type { DatabaseSync } from "node:sqlite"
 import { scalarNumber } from "./sqlite.ts"
 
-/** Rows that one round looks at, unless the append before it was larger: some 5 ms, so no append is held up by retention. */
+/** Rows that one round deletes, unless the append before it was larger: some 5 ms, so no append is held up by retention. */
 export const ROUND_ROWS = 64
+/** Rows that it looks at for each one that it may delete: passing over what is held must be much faster than appends add to it. */
+const LOOKS_PER_ROW = 8
 /** Pages of 4 KiB that one round gives back to the file system. */
 const ROUND_PAGES = 64
 /** The age of events is looked at this many times in `keepMs`, but not more often than the next two say. */
@@ -53,6 +55,11 @@ export const makeCautiousClock = (start: Moment): ((now: Moment) => number) => {
   }
 }
 
+interface Cursor {
+  readonly time: number
+  readonly position: number
+}
+
 /** `held`: a fold needs it and its log still has young events. Both queries walk an index from where the last round stopped. */
 const CANDIDATE = `
   e.position, e.log, e.time_ms AS time,
@@ -80,7 +87,7 @@ export const makeRetention = (db: DatabaseSync, limits: RetentionLimits, clock: 
 
   const lookEveryMs = Math.min(Math.max(limits.keepMs / LOOKS_PER_KEEP, LOOK_EVERY_MIN_MS), LOOK_EVERY_MAX_MS)
   let lookNextMs = Number.NEGATIVE_INFINITY
-  const begin = { time: Number.MIN_SAFE_INTEGER, position: 0 }
+  const begin: Cursor = { time: Number.MIN_SAFE_INTEGER, position: 0 }
   let byAge = begin
   let bySize = begin
   // Nothing is left that isn't held, and the journal is still too large.
@@ -90,17 +97,22 @@ export const makeRetention = (db: DatabaseSync, limits: RetentionLimits, clock: 
 
   const excessPages = (): number => Math.max(0, number(freePages) - Math.floor(limits.spareBytes / pageBytes))
 
-  /** Deletes what isn't held of one stretch of rows, and returns where it ended; null: there was no further row. */
-  const sweep = (rows: ReadonlyArray<Record<string, unknown>>, sparesHeld: boolean) => {
+  /** Deletes at most `limit` of a stretch of rows, what is held only if it isn't spared, and returns where it ended; null: at the end. */
+  const sweep = (rows: ReadonlyArray<Record<string, unknown>>, limit: number, spareHeld: boolean): Cursor | null => {
     const logs = new Set<number>()
+    let dropped = 0
+    let end: Cursor | null = null
     for (const row of rows) {
-      if (sparesHeld && row["held"] === 1) continue
-      drop.run(Number(row["position"]))
+      if (dropped === limit) break
+      end = { time: Number(row["time"]), position: Number(row["position"]) }
+      if (spareHeld && row["held"] === 1) continue
+      drop.run(end.position)
+      dropped += 1
       logs.add(Number(row["log"]))
     }
     for (const log of logs) forget.run(log)
-    const last = rows.at(-1)
-    return { dropped: logs.size > 0, end: last && { time: Number(last["time"]), position: Number(last["position"]) } }
+    // Fewer than asked for: these were the last ones, even if more have come by the next round.
+    return dropped < limit && rows.length < limit * LOOKS_PER_ROW ? null : end
   }
 
   const round = (now: Moment, rows: number = ROUND_ROWS): boolean => {
@@ -108,21 +120,28 @@ export const makeRetention = (db: DatabaseSync, limits: RetentionLimits, clock: 
     const cutoff = nowMs - limits.keepMs
     const tooLarge = isTooLarge()
     const lookDue = Number.isFinite(cutoff) && now.monotonicMs >= lookNextMs
-    if (!tooLarge) bySize = begin
+    if (!tooLarge) {
+      bySize = begin
+      pressed = false
+    }
     if (!tooLarge && !lookDue && excessPages() === 0) return false
     db.exec("BEGIN IMMEDIATE")
     try {
       if (lookDue) {
-        const { end } = sweep(oldest.all({ cutoff, ...byAge, rows }), true)
+        const end = sweep(oldest.all({ cutoff, ...byAge, rows: rows * LOOKS_PER_ROW }), rows, true)
         byAge = end ?? begin
-        if (end === undefined) lookNextMs = now.monotonicMs + lookEveryMs
+        if (end === null) lookNextMs = now.monotonicMs + lookEveryMs
       }
       if (tooLarge) {
-        const bound = Number.isFinite(cutoff) ? cutoff : Number.MIN_SAFE_INTEGER
-        const { dropped, end } = sweep(first.all({ cutoff: bound, position: bySize.position, rows }), !pressed)
-        pressed = end === undefined ? true : pressed && dropped
+        const query = {
+          cutoff: Math.max(cutoff, Number.MIN_SAFE_INTEGER),
+          position: bySize.position,
+          rows: rows * LOOKS_PER_ROW,
+        }
+        const end = sweep(first.all(query), rows, !pressed)
+        if (end === null) pressed = true
         bySize = end ?? begin
-      } else pressed = false
+      }
       const excess = Math.min(excessPages(), ROUND_PAGES)
       // Zero would mean all of them.
       if (excess > 0) db.exec(`PRAGMA incremental_vacuum(${excess})`)

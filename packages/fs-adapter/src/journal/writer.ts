@@ -16,7 +16,7 @@ import {
 } from "@cordwood/core"
 import { Damage, isConnectionLost, isDamage, Refusal, sqliteCode } from "./failure.ts"
 import { acquireLock, type Lock, wasLocked } from "./lock.ts"
-import { ensureDirectory, ensureFile, type Place, placeOf, removeJournal, setAside } from "./place.ts"
+import { ensureDirectory, ensureFile, type Place, placeOf, removeFile, removeJournal, setAside } from "./place.ts"
 import { makeCautiousClock, makeRetention, type Moment, type Retention, ROUND_ROWS } from "./retention.ts"
 import { readEvents, replayEvents, storedOf } from "./rows.ts"
 import { createTables, isEmpty, probe, useWal } from "./schema.ts"
@@ -249,11 +249,13 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
       if (at.db === null || lock?.holds() !== true) return begin(now)
       // Says so if it is a link or a directory: nothing but a file is moved away.
       ensureFile(path)
+      // What lies beside it is still ours, and would spoil a database it doesn't belong to.
+      if (at.wal?.identity === was.wal?.identity) removeFile(`${path}-wal`)
+      if (at.shm?.identity === was.shm?.identity) removeFile(`${path}-shm`)
       return beginAnew("Missing", "another file has taken its place", now)
     }
     const moved = at.wal?.identity !== was.wal?.identity || at.shm?.identity !== was.shm?.identity
-    const has = bytesOf(at)
-    const cut = has.db < bytes.db || has.wal < bytes.wal
+    const cut = (at.db?.bytes ?? 0) < bytes.db || (at.wal !== null && at.wal.bytes < bytes.wal)
     if (!moved && !cut && lock?.holds() === true) return opened
     return reopen(opened, now, cut)
   }

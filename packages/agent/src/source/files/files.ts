@@ -33,7 +33,9 @@ const IncludePattern = PathPattern.refine((text) => {
 const AbsolutePath = z.string().startsWith("/", "must be an absolute path")
 const Text = z.string().refine((text) => !text.includes("\0"), "must not have a NUL")
 
-const ReopenTimeout = Timeout.default(REOPENED_WITHIN_MS).meta({ description: "How long it may take until the file is there again." })
+const ReopenTimeout = Timeout.default(REOPENED_WITHIN_MS).meta({
+  description: "How long it may take until the file is there again.",
+})
 
 const isSignal = (name: string): name is (typeof SIGNALS)[number] => SIGNALS.some((signal) => signal === name)
 const Signal = z
