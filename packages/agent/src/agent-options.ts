@@ -26,15 +26,9 @@ export const Settings = z.strictObject({
     .meta({
       description: "How often every log is looked at, at the least; one that fills up quickly is looked at sooner.",
     }),
-  workers: z
-    .int()
-    .min(1)
-    .max(MAX_WORKERS)
-    .default(1)
-    .meta({
-      description:
-        "How many logs are compressed, or asked about before removal, at a time. Rotation never waits for it.",
-    }),
+  workers: z.int().min(1).max(MAX_WORKERS).default(1).meta({
+    description: "How many logs are compressed, or asked about before removal, at a time. Rotation never waits for it.",
+  }),
   journal: JournalOptions.prefault({}),
 })
 export type Settings = z.output<typeof Settings>

@@ -265,6 +265,46 @@ describe("a running agent", () => {
       }),
   )
 
+  it.effect("goes on after a bug in one look, one list or one scan", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      let bugs = 3
+      const files = on.world.files()
+      const buggy = (what: string): void => {
+        bugs -= 1
+        if (bugs >= 0) throw new Error(what)
+      }
+      const ports: AgentPorts = {
+        ...on.ports,
+        files: Layer.succeed(LogFiles, {
+          ...files,
+          glance: (active, into) => {
+            buggy("glance")
+            files.glance(active, into)
+          },
+          list: (active) => Effect.suspend(() => (buggy("list"), files.list(active))),
+        }),
+      }
+      const source = on.world.source(() => [logOf("a")])
+      let answers = 0
+      // A third party's source may answer anything.
+      const rubbish: Source["list"] = Effect.suspend(() =>
+        (answers += 1) === 1 ? Effect.succeed({ logs: null, problems: [] } as never) : source.list,
+      )
+      const agent = yield* agentOf({ ...on, ports }, () => [], {
+        sources: [{ name: "rubbish", open: Effect.succeed({ ...source, list: rubbish }) }],
+      })
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("42 seconds")
+      on.world.write(pathOf("a"), text.encode("more than ten bytes"), START)
+      yield* TestClock.adjust("1100 millis")
+      assert.isBelow(bugs, 0)
+      assert.deepStrictEqual(types(on.events), ["Scanned", "Scanned", "Rotated"])
+    }),
+  )
+
   it.effect("leaves a log alone once its source no longer lists it", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

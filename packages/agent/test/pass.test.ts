@@ -296,6 +296,26 @@ describe("a pass", () => {
     }),
   )
 
+  it.effect("does not have a writer reopen whose file is back by itself before it is told", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      world.rename(ACTIVE, `${ACTIVE}.20260909-043300`)
+      const it = yield* bench(world)
+      const files = it.ports.files
+      // The runtime makes the file between the look and the act.
+      const list: typeof files.list = (path) =>
+        Effect.tap(files.list(path), () => Effect.sync(() => world.openWriter(ACTIVE, START)))
+      yield* wholePass({ ...it, ports: { ...it.ports, files: { ...files, list } } })
+      assert.deepStrictEqual(world.calls, [`list ${ACTIVE}`])
+      assert.deepStrictEqual(facts(it.events).at(-1), [
+        "Rotated",
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043300`, bytes: 16, reopened: true },
+      ])
+    }),
+  )
+
   it.effect("keeps the original when its compressed twin does not hold its bytes, and drops the twin instead", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -346,7 +346,9 @@ class Pass {
   /** The active file is missing. If a rotation was cut off before its writer was told, this completes it. */
   #reopen({ interrupted, path }: Reopen): Effect.Effect<boolean, LogFilesError> {
     return Effect.gen({ self: this }, function* () {
-      const reopened = yield* Effect.result(this.#tellWriter)
+      // A runtime that was restarted makes the file itself. Reopening one that is there tears the lines of a busy containerd.
+      const back = this.#bytesOf(path) >= 0
+      const reopened = yield* Effect.result(back ? Effect.succeed("told" as const) : this.#tellWriter)
       const exists = this.#bytesOf(path) >= 0
       if (reopened._tag === "Failure" && !exists) {
         yield* this.fail("reopen", path, reopened.failure)

@@ -149,7 +149,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const begin = (entry: Entry): Effect.Effect<void> => {
         if (entry.rotating || ports.stopping()) return Effect.void
         entry.rotating = true
-        return Effect.asVoid(FiberSet.run(passes, wholePass(entry)))
+        return Effect.asVoid(FiberSet.run(passes, surviving(wholePass(entry), undefined)))
       }
 
       const needsPass = (entry: Entry): boolean => {
@@ -166,12 +166,12 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           listed.add(log.path)
           const elsewhere = watches.some((other) => other !== watched && other.entries.has(log.path))
           const known = watched.entries.get(log.path)
-          const busy = known !== undefined && (known.rotating || known.tending)
-          if (elsewhere || busy || (known !== undefined && known.log.containerId === log.containerId)) continue
-          watched.entries.set(log.path, newEntry(log, watched.source))
+          const same = known !== undefined && (isBusy(known) || known.log.containerId === log.containerId)
+          if (!elsewhere && !same) watched.entries.set(log.path, newEntry(log, watched.source))
         }
-        for (const path of watched.entries.keys()) {
-          if (listed.has(path)) continue
+        for (const [path, entry] of watched.entries) {
+          // One pass at a time over a log: one that is listed again must find its entry while the old pass goes on.
+          if (listed.has(path) || isBusy(entry)) continue
           watched.entries.delete(path)
           ports.recorder.forget(path)
         }
@@ -211,7 +211,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         return Effect.gen(function* () {
           let dueMs = yield* monotonicMs
           for (;;) {
-            const waitMs = yield* round
+            const waitMs = yield* surviving(round, options.intervalMs)
             const nowMs = yield* monotonicMs
             dueMs = Math.max(dueMs + waitMs, nowMs)
             yield* Effect.sleep(dueMs - nowMs)
@@ -220,26 +220,27 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       }
 
       /** Looks at the sizes of the logs that are due, and begins a pass over those that are full. */
-      const lookAhead: Effect.Effect<never> = Effect.gen(function* () {
-        for (;;) {
-          const nowMs = yield* monotonicMs
-          const longestMs = longestLookMs(count())
-          let nextMs = nowMs + longestMs
-          for (const { answers, entries } of watches) {
-            if (!answers) continue
-            for (const entry of entries.values()) {
-              if (entry.rotating) continue
-              if (entry.pace.nextLookMs <= nowMs) {
-                ports.files.glance(entry.log.path, glance)
-                observe(entry.pace, glance.bytes, nowMs, maxSize, longestMs)
-                if (glance.bytes >= maxSize) yield* begin(entry)
-              }
-              nextMs = Math.min(nextMs, entry.pace.nextLookMs)
+      const look: Effect.Effect<number> = Effect.gen(function* () {
+        const nowMs = yield* monotonicMs
+        const longestMs = longestLookMs(count())
+        let nextMs = nowMs + longestMs
+        for (const { answers, entries } of watches) {
+          if (!answers) continue
+          for (const entry of entries.values()) {
+            if (entry.rotating) continue
+            if (entry.pace.nextLookMs <= nowMs) {
+              ports.files.glance(entry.log.path, glance)
+              observe(entry.pace, glance.bytes, nowMs, maxSize, longestMs)
+              if (glance.bytes >= maxSize) yield* begin(entry)
             }
+            nextMs = Math.min(nextMs, entry.pace.nextLookMs)
           }
-          yield* Effect.sleep(Math.max(MIN_LOOK_MS, nextMs - nowMs))
         }
+        return Math.max(MIN_LOOK_MS, nextMs - nowMs)
       })
+      const lookAhead: Effect.Effect<never> = Effect.forever(
+        Effect.flatMap(surviving(look, options.intervalMs), (waitMs) => Effect.sleep(waitMs)),
+      )
 
       const loops = yield* Scope.make()
       yield* Effect.addFinalizer(() => Scope.close(loops, Exit.void))
@@ -255,6 +256,16 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         }),
       )
     }),
+  )
+
+const isBusy = ({ rotating, tending }: Entry): boolean => rotating || tending
+
+/** A bug in one round or pass must not be the end of all further ones: it is reported, and the next one is tried. */
+const surviving = <A>(effect: Effect.Effect<A>, otherwise: A): Effect.Effect<A> =>
+  Effect.catchCause(effect, (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause)
+      : Effect.as(Effect.logError("a bug in the agent; it goes on, please report it", cause), otherwise),
   )
 
 const newEntry = (log: Log, source: Source): Entry => ({
