@@ -27,7 +27,7 @@ export const Settings = z.strictObject({
       description: "How often every log is looked at, at the least; one that fills up quickly is looked at sooner.",
     }),
   workers: z.int().min(1).max(MAX_WORKERS).default(1).meta({
-    description: "How many logs are compressed, or asked about before removal, at a time. Rotation never waits for it.",
+    description: "How many segments are compressed or verified at a time. Rotation waits for none of them.",
   }),
   journal: JournalOptions.prefault({}),
 })

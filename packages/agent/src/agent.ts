@@ -16,15 +16,16 @@ import {
 } from "@cordwood/core"
 import { nodeLogFiles, sqliteJournal } from "@cordwood/fs-adapter"
 import { gzip } from "@cordwood/plugin-gzip"
-import { Cause, Context, Effect, Exit, Layer, PubSub, Scope } from "effect"
+import { Cause, Context, Effect, Exit, Layer, PubSub, Scope, Semaphore } from "effect"
 import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
+import type { PassPorts } from "./pass/watched.ts"
 import type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
-import { makeRecorder, type Recorder } from "./record/recorder.ts"
-import { keepPassing, passOverAll } from "./schedule/scheduler.ts"
+import { makeRecorder } from "./record/recorder.ts"
+import { keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
 
 export type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 
@@ -110,32 +111,33 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
     })
     const recorder = yield* Effect.cached(Scope.provide(record, scope))
 
+    /** Runs passes in a scope of their own, with the plugins' tracer. `stop` has no further step begun. */
     const passing = <A>(
-      use: (ready: Prepared, recorder: Recorder, stopping: { value: boolean }) => Effect.Effect<A>,
+      use: (ports: PassPorts, schedule: SchedulerOptions, stop: () => void) => Effect.Effect<A>,
     ): Effect.Effect<A, AgentError> =>
       Effect.gen(function* () {
         const ready = yield* prepared
-        const run = use(ready, yield* recorder, { value: false })
+        let stopped = false
+        const run = use(
+          {
+            files,
+            recorder: yield* recorder,
+            plugins: ready.plugins,
+            limits: ready.limits,
+            newId: ports.newId,
+            stopping: () => stopped,
+            codecLane: yield* Semaphore.make(settings.workers),
+          },
+          { sources: ready.sources, intervalMs: settings.interval },
+          () => {
+            stopped = true
+          },
+        )
         return yield* ready.plugins.tracer === null ? run : Effect.withTracer(run, ready.plugins.tracer)
       })
-    const schedule = (ready: Prepared) => ({
-      sources: ready.sources,
-      intervalMs: settings.interval,
-      workers: settings.workers,
-    })
     return {
-      once: passing((ready, recorder, stopping) =>
-        passOverAll({ ...ready, files, recorder, newId: ports.newId, stopping: () => stopping.value }, schedule(ready)),
-      ),
-      run: passing((ready, recorder, stopping) =>
-        keepPassing(
-          { ...ready, files, recorder, newId: ports.newId, stopping: () => stopping.value },
-          schedule(ready),
-          () => {
-            stopping.value = true
-          },
-        ),
-      ),
+      once: passing(passOverAll),
+      run: passing(keepPassing),
       plan: Effect.flatMap(prepared, (ready) => Effect.provideService(planAll(ready), LogFiles, files)),
       subscribe: Effect.flatMap(recorder, ({ subscribe }) => subscribe),
     }
@@ -175,7 +177,7 @@ const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanRepo
         if (logs.has(log.path)) continue
         const scanned = yield* Effect.result(
           Effect.filterOrElse(
-            scan({ files, plugins }, log),
+            Effect.map(scan({ files, plugins }, log), ({ snapshot }) => snapshot),
             ({ obstacle }) => obstacle === null,
             ({ obstacle }) => notRegular(log.path, obstacle ?? "other"),
           ),

@@ -11,6 +11,7 @@ import {
   type Log,
   LogFiles,
   type Source,
+  SourceError,
   type Unstored,
 } from "@cordwood/core"
 import { plainCodec, World } from "@cordwood/core/testing"
@@ -219,7 +220,7 @@ describe("a running agent", () => {
         assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Rotated"])
         yield* TestClock.adjust("60 seconds")
         // Then it is renamed back, and the next pass tries anew.
-        assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Failed", "Scanned", "Rotated"])
+        assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Failed", "Rotated"])
         assert.deepStrictEqual(
           on.world.calls.filter((call) => call === `putBack ${pathOf("stuck")}`),
           [`putBack ${pathOf("stuck")}`],
@@ -227,6 +228,67 @@ describe("a running agent", () => {
         assert.isTrue(on.world.writerIsHome(pathOf("stuck")))
         yield* stop(running)
       }),
+  )
+
+  it.effect("goes on removing and compressing for one log while a guard hangs for another, with one worker", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      for (const name of ["stuck", "b"]) {
+        on.world.openWriter(pathOf(name), START)
+        for (const day of [1, 2, 3, 4, 5]) on.world.put(`${pathOf(name)}.2026010${day}-000000`, text.encode("x"))
+      }
+      const asked: Array<string> = []
+      const guard = definePlugin({
+        name: "guard",
+        api: 1,
+        config: z.strictObject({}),
+        setup: () =>
+          Effect.succeed({
+            beforeRemove: ({ log, segment }) =>
+              Effect.suspend(() => {
+                asked.push(`${log.pod} ${segment.stamp}`)
+                return log.pod === "stuck" ? Effect.never : Effect.succeed({ _tag: "Allow" as const })
+              }),
+          }),
+      })
+      const agent = yield* agentOf(on, () => ["stuck", "b"], { workers: 1, plugins: [bring(plainCodec), guard()] })
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      yield* until("b is compressed", () => types(on.events, "b").filter((type) => type === "Compressed").length === 2)
+      assert.deepStrictEqual(types(on.events, "b"), ["Scanned", "Removed", "Removed", "Compressed", "Compressed"])
+      assert.deepStrictEqual(asked, ["stuck 20260101-000000", "b 20260101-000000", "b 20260102-000000"])
+      // When the guard has had its time, the other segment of that log is not asked about, and what can be done is done.
+      yield* TestClock.adjust("5 minutes")
+      yield* until(
+        "the stuck one is compressed",
+        () => types(on.events, "stuck").filter((type) => type === "Compressed").length === 2,
+      )
+      assert.deepStrictEqual(types(on.events, "stuck"), ["Scanned", "Deferred", "Compressed", "Compressed"])
+      assert.strictEqual(asked.length, 3)
+      yield* stop(running)
+    }),
+  )
+
+  it.effect("compresses a segment that was too fresh for it, though nothing else happens any more", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.put(pathOf("a"), text.encode("x"))
+      on.world.put(`${pathOf("a")}.20260102-000000`, text.encode("newest"))
+      yield* TestClock.adjust("1 hour")
+      on.world.put(`${pathOf("a")}.20260101-000000`, text.encode("late"), {
+        modifiedMs: START + 3_600_000,
+        nowMs: START,
+      })
+      const agent = yield* agentOf(on, () => ["a"])
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(types(on.events), ["Scanned"])
+      yield* TestClock.adjust("10 seconds")
+      yield* until("it is compressed", () => types(on.events).includes("Compressed"))
+      yield* stop(running)
+    }),
   )
 
   it.effect(
@@ -401,6 +463,26 @@ describe("one pass over all logs", () => {
           },
         ],
       })
+    }),
+  )
+
+  it.effect("reports a log that its source refuses as often as it is asked, and records it once", () =>
+    Effect.gen(function* () {
+      const on = stage()
+      const problem = new SourceError({
+        source: "w",
+        op: "list",
+        target: "/x",
+        reason: "Invalid",
+        detail: "odd",
+        hint: "none",
+      })
+      const source = { ...on.world.source(() => []), list: Effect.succeed({ logs: [], problems: [problem] }) }
+      for (let run = 0; run < 2; run += 1) {
+        const agent = yield* agentOf(on, () => [], { sources: [{ name: "w", open: Effect.succeed(source) }] })
+        assert.strictEqual((yield* agent.once).problems.length, 1)
+      }
+      assert.deepStrictEqual(types(on.events), ["Failed"])
     }),
   )
 

@@ -11,10 +11,11 @@ import {
   type Unstored,
 } from "@cordwood/core"
 import { type Faults, plainCodec, World } from "@cordwood/core/testing"
-import { Effect, Scope } from "effect"
+import { Effect, Fiber, Scope, Semaphore } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
-import { newTally, pass, type PassPorts, type Tally, watch, type Watched } from "../src/pass/pass.ts"
+import { pass } from "../src/pass/pass.ts"
+import { newTally, type PassPorts, type Tally, watch, type Watched } from "../src/pass/watched.ts"
 import { makeRecorder, type Recorder } from "../src/record/recorder.ts"
 
 const ACTIVE = "/pods/ns_web_1/app/0.log"
@@ -52,7 +53,15 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
     const recorder = yield* makeRecorder({ open: Effect.succeed(keeping(events)), path: "/journal", newId })
     const composed = yield* compose([{ plugin: "plain", contributions: { codecs: [plainCodec] } }, ...plugins])
     const limits = { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec }
-    const ports: PassPorts = { files: world.files(), recorder, plugins: composed, limits, newId, stopping: () => false }
+    const ports: PassPorts = {
+      files: world.files(),
+      recorder,
+      plugins: composed,
+      limits,
+      newId,
+      stopping: () => false,
+      codecLane: yield* Semaphore.make(1),
+    }
     return {
       world,
       events,
@@ -257,18 +266,6 @@ describe("a pass", () => {
           },
         ],
         ["Cleaned", { path: `${late}.plain`, bytes: 10, reason: "invalid" }],
-        [
-          "Scanned",
-          {
-            activeBytes: 3,
-            segments: 2,
-            totalBytes: 20,
-            files: [
-              { name: "0.log.20260101-000000", bytes: 11 },
-              { name: "0.log.20260102-000000", bytes: 6 },
-            ],
-          },
-        ],
         ["Compressed", { from: late, to: `${late}.plain`, codec: "plain", bytesIn: 11, bytesOut: 16, durationMs: 0 }],
       ])
     }),
@@ -410,6 +407,115 @@ describe("a pass", () => {
       }),
   )
 
+  it.effect(
+    "tells of nothing as missing that a later rotation made, or that a codec wrote which is not loaded any more",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "first line, long")
+        for (const name of ["20260101-000000", "20260102-000000", "20260103-000000.other"]) {
+          world.put(`${ACTIVE}.${name}`, text.encode("abc"))
+        }
+        const events: Array<Envelope> = []
+        const before = yield* bench(world, events, [
+          { plugin: "other", contributions: { codecs: [{ ...plainCodec, id: "other", suffix: ".other" }] } },
+        ])
+        yield* wholePass(before)
+        const it = yield* bench(world, events)
+        // Two passes that overlap: the second rotates between the halves of the first.
+        const first = yield* pass(it.ports, it.watched, newTally())
+        yield* TestClock.adjust("10 seconds")
+        world.write(ACTIVE, text.encode("second line, long"), START)
+        yield* pass(it.ports, it.watched, newTally())
+        yield* first.run
+        assert.deepStrictEqual(
+          facts(
+            events.filter(({ data, type }) => type === "Removed" && (data as { reason: string }).reason === "missing"),
+          ),
+          [],
+        )
+        const names = Object.keys(onDisk(world)).filter((name) => name !== "0.log" && !name.endsWith(".other"))
+        assert.deepStrictEqual([...(it.recorder.state(ACTIVE).files ?? new Map()).keys()].toSorted(), names)
+      }),
+  )
+
+  it.effect("removes what retention has no room for when it is for want of space that a rotation fails", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      for (const [failReason, left] of [
+        ["NoSpace", ["0.log", "0.log.20260102-000000.plain", "0.log.20260103-000000.plain"]],
+        // Otherwise one segment more than needed would go with every try.
+        ["Io", ["0.log", "0.log.20260101-000000.plain", "0.log.20260102-000000.plain", "0.log.20260103-000000.plain"]],
+      ] as const) {
+        const world = new World()
+        written(world, "first line, long")
+        for (const day of [1, 2, 3]) world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("P\0\0\0\0"))
+        const it = yield* bench(world)
+        world.failReason = failReason
+        world.faults = (operation) => (operation === "setAside" ? "before" : null)
+        yield* wholePass(it)
+        assert.deepStrictEqual(Object.keys(onDisk(world)), [...left])
+      }
+    }),
+  )
+
+  it.effect("records a removal that it was interrupted in", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "x")
+      for (const day of [1, 2, 3, 4]) world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("P\0\0\0\0"))
+      const it = yield* bench(world)
+      const { files } = it.ports
+      let asked: Effect.Effect<void> = Effect.void
+      const remove: typeof files.remove = (file, options) =>
+        Effect.tap(files.remove(file, options), () => Effect.andThen(asked, Effect.sleep("1 second")))
+      const running = yield* Effect.forkDetach(
+        wholePass({ ...it, ports: { ...it.ports, files: { ...files, remove } } }),
+        {
+          startImmediately: false,
+        },
+      )
+      asked = Effect.asVoid(Effect.forkDetach(Fiber.interrupt(running)))
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.await(running)
+      assert.deepStrictEqual(facts(it.events).at(-1), [
+        "Removed",
+        { path: `${ACTIVE}.20260101-000000.plain`, bytes: 5, reason: "max-files" },
+      ])
+    }),
+  )
+
+  it.effect("tries a compression that fails on the next pass, and then less and less often", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "x")
+      for (const day of [1, 2]) world.put(`${ACTIVE}.2026010${day}-000000`, text.encode("abc"))
+      const it = yield* bench(world)
+      world.faults = (operation) => (operation === "compress" ? "before" : null)
+      for (let second = 0; second < 200; second += 10) {
+        yield* wholePass(it)
+        yield* TestClock.adjust("10 seconds")
+      }
+      // After 0, 10, 30, 70 and 150 seconds.
+      assert.strictEqual(world.calls.filter((call) => call.startsWith("compress ")).length, 5)
+      assert.deepStrictEqual(
+        it.events.map(({ type }) => type),
+        ["Scanned", "Failed"],
+      )
+      world.faults = () => null
+      yield* TestClock.adjust("160 seconds")
+      yield* wholePass(it)
+      assert.deepStrictEqual(Object.keys(onDisk(world)), [
+        "0.log",
+        "0.log.20260101-000000.plain",
+        "0.log.20260102-000000",
+      ])
+    }),
+  )
+
   it.effect("refuses a link at the log's path, once, and touches nothing", () =>
     Effect.gen(function* () {
       const world = new World()
@@ -419,7 +525,6 @@ describe("a pass", () => {
       const tally = yield* wholePass(it)
       assert.strictEqual(tally.problems.length, 1)
       assert.deepStrictEqual(facts(it.events), [
-        ["Scanned", { activeBytes: 0, segments: 0, totalBytes: 0, files: [] }],
         [
           "Failed",
           {

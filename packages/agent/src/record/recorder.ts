@@ -39,6 +39,8 @@ export interface Recorder {
   readonly state: (path: string) => LogState
   /** Drops the state of a log that is gone. */
   readonly forget: (path: string) => void
+  /** Drops the states of all logs but these. */
+  readonly retain: (isKept: (path: string) => boolean) => void
   /** Records a fact and returns its event's id. Stored and published when this returns, or waiting for the journal. */
   readonly record: (log: Log, fact: Fact, cause: Cause) => Effect.Effect<string>
   /** Offers the journal what waits, if it isn't too soon. */
@@ -173,6 +175,9 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     return {
       state: (path) => states.get(path) ?? initialState,
       forget: (path) => void states.delete(path),
+      retain: (isKept) => {
+        for (const [path, { files }] of states) if (files !== null && !isKept(path)) states.delete(path)
+      },
       record: (log, fact, cause) => Effect.tap(enqueue(log, fact, cause), () => flush),
       flush,
       subscribe: PubSub.subscribe(published),

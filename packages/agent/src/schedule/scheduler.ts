@@ -1,16 +1,20 @@
 /**
  * When passes happen. Each source is listed and its logs are looked at every interval; logs that fill up quickly are looked at in between.
- * Rotation and upkeep have lanes of their own, so that a log that is slow to compress, or a runtime that is slow to answer, holds up no other.
+ * Rotation and upkeep have lanes of their own, and codecs a third, so that neither a runtime that is slow to answer, nor a guard that hangs, nor
+ * a large segment holds up the rotation of any log; and a hanging guard not the upkeep of another.
  */
-import { type Glance, type Log, type Source, SourceError } from "@cordwood/core"
+import { failureKey, type Glance, type Log, type Source, SourceError } from "@cordwood/core"
 import { Cause, Effect, Exit, FiberSet, Scope, Semaphore } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { newTally, pass, type PassPorts, type Tally, type Upkeep, watch, type Watched } from "../pass/pass.ts"
+import { pass, type Upkeep } from "../pass/pass.ts"
 import type { PassReport } from "../pass/report.ts"
+import { newTally, type PassPorts, type Tally, watch, type Watched } from "../pass/watched.ts"
 import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.ts"
 
 /** Rotations under way at a time. Each waits on a rename, a sync and the runtime, hardly on the CPU. */
 const ROTATIONS = 64
+/** Logs under upkeep at a time. Each waits for a guard's answer or for its turn with a codec, of which there are as many as workers. */
+const UPKEEPS = 256
 /** Sources that fail are asked again after this long, doubled every time, up to the interval: its logs wait for it. */
 const FIRST_RETRY_MS = 1_000
 /** Steps in hand get this long when the agent stops; Kubernetes gives 30 s before it kills. */
@@ -23,7 +27,6 @@ const CHUNK = 256
 export interface SchedulerOptions {
   readonly sources: ReadonlyArray<Source>
   readonly intervalMs: number
-  readonly workers: number
 }
 
 interface Entry extends Watched {
@@ -37,11 +40,12 @@ interface Entry extends Watched {
   settledMs: number
 }
 
-/** A source's logs by path, and whether it answered last time. */
+/** A source's logs by path; whether it answered last time, and ever. */
 interface Watch {
   readonly source: Source
   readonly entries: Map<string, Entry>
   answers: boolean
+  listed: boolean
 }
 
 /** One pass over every log of every source, one log not waiting for another. */
@@ -63,7 +67,7 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
     const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), {
       concurrency: ROTATIONS,
     })
-    yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: options.workers, discard: true })
+    yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: UPKEEPS, discard: true })
     yield* ports.recorder.flush
     const { cleaned, compressed, deferred, problems, removed, rotated } = tally
     return { logs: logs.size, steps: { rotated, compressed, removed, cleaned }, deferred, problems }
@@ -85,6 +89,9 @@ const sourceError = (source: Source, cause: Cause.Cause<SourceError>): SourceErr
 const reportSource = (ports: PassPorts, tally: Tally, error: SourceError): Effect.Effect<void> => {
   const { hint, message, reason, target } = error
   tally.problems.push({ path: target, step: "source", reason, message, hint })
+  // What is refused stays so until somebody mends it, so an agent that is run anew, and anew, says it once.
+  const known = ports.recorder.state(target).failing.get(failureKey("source", target))
+  if (reason === "Invalid" && known?.reason === reason) return Effect.void
   return Effect.asVoid(
     ports.recorder.record(
       { path: target },
@@ -100,8 +107,14 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
     Effect.gen(function* () {
       const passes = yield* FiberSet.make<void, never>()
       const rotationLane = yield* Semaphore.make(ROTATIONS)
-      const upkeepLane = yield* Semaphore.make(options.workers)
-      const watches = options.sources.map((source): Watch => ({ source, entries: new Map(), answers: true }))
+      const upkeepLane = yield* Semaphore.make(UPKEEPS)
+      const watches = options.sources.map((source): Watch => ({
+        source,
+        entries: new Map(),
+        answers: true,
+        listed: false,
+      }))
+      let retained = false
       const { maxSize } = ports.limits
       const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
       const count = (): number => watches.reduce((sum, { entries }) => sum + entries.size, 0)
@@ -186,7 +199,11 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           watched.answers = Exit.isSuccess(listed)
           const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(watched.source, listed.cause)]
           const current = new Set(problems.map(({ target }) => target))
-          for (const target of reported.keys()) if (!current.has(target)) reported.delete(target)
+          for (const target of reported.keys()) {
+            if (current.has(target)) continue
+            reported.delete(target)
+            ports.recorder.forget(target)
+          }
           for (const problem of problems) {
             if (reported.get(problem.target) === problem.reason) continue
             reported.set(problem.target, problem.reason)
@@ -199,6 +216,12 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           }
           retryMs = FIRST_RETRY_MS
           update(watched, listed.value.logs)
+          watched.listed = true
+          if (!retained && watches.every((one) => one.listed)) {
+            retained = true
+            // The journal told of every log of the last month; those that are no more need not be kept in mind.
+            ports.recorder.retain((path) => watches.some(({ entries }) => entries.has(path)))
+          }
           let seen = 0
           for (const entry of watched.entries.values()) {
             if (needsPass(entry)) yield* begin(entry)
@@ -224,9 +247,12 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         const nowMs = yield* monotonicMs
         const longestMs = longestLookMs(count())
         let nextMs = nowMs + longestMs
+        let seen = 0
         for (const { answers, entries } of watches) {
           if (!answers) continue
           for (const entry of entries.values()) {
+            seen += 1
+            if (seen % CHUNK === 0) yield* Effect.yieldNow
             if (entry.rotating) continue
             if (entry.pace.nextLookMs <= nowMs) {
               ports.files.glance(entry.log.path, glance)

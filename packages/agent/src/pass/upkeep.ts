@@ -1,0 +1,148 @@
+/**
+ * The steps that may take their time: cleaning, removing, compressing. A file goes, and the event is stored, in one stretch that nothing
+ * interrupts; what comes before (guards, codecs) can be. Each returns false if it did not come about.
+ */
+import {
+  type Clean,
+  type Compress,
+  type CoreFact,
+  type FileSeen,
+  GUARD_LIMIT_MS,
+  LogFilesError,
+  type Remove,
+} from "@cordwood/core"
+import { Effect } from "effect"
+import { monotonicMs } from "../clock.ts"
+import type { PassRecord } from "./pass-record.ts"
+import { codecOf } from "./watched.ts"
+
+/** Compressing or verifying one segment: a gigabyte takes under a minute. */
+const CODEC_LIMIT_MS = 15 * 60_000
+/** A compression that fails is tried on the next pass, then after this long, doubled every time … */
+const FIRST_PAUSE_MS = 20_000
+/** … up to this: a segment that can't be compressed must not keep a core, or the disk's last bytes, busy. */
+const LAST_PAUSE_MS = 10 * 60_000
+
+type Step = Effect.Effect<boolean, LogFilesError>
+
+/** Removes a file and records it, as one. The fact is told how many bytes went. */
+const goes = (
+  record: PassRecord,
+  file: FileSeen,
+  options: { readonly unchanged: boolean },
+  fact: (bytes: number) => CoreFact,
+): Effect.Effect<void, LogFilesError> =>
+  record.ports.files.remove(file, options).pipe(
+    Effect.flatMap((bytes) => record.done(fact(bytes))),
+    record.watched.books.withPermit,
+    Effect.uninterruptible,
+  )
+
+export const clean = (record: PassRecord, step: Clean): Step =>
+  Effect.gen(function* () {
+    const { files, plugins } = record.ports
+    const { file, reason } = step
+    if (reason === "temporary") return yield* cleaned(record, file, reason, false)
+    if (step.twin === "active") {
+      // One file under two names; the segment's goes, if the active file's is still a name of it.
+      const { entries } = yield* files.list(record.log.path)
+      const active = entries.find(({ path }) => path === record.log.path)
+      return active?.identity === file.identity ? yield* cleaned(record, file, reason, false) : true
+    }
+    const { twin } = step
+    const codec = codecOf(plugins, twin.codec)
+    if (codec === undefined) return true
+    const holds = yield* withCodec(record, files.matches(twin, file, codec), file.path)
+    return yield* holds ? cleaned(record, file, reason, true) : cleaned(record, twin, "invalid", true)
+  })
+
+const cleaned = (
+  record: PassRecord,
+  file: FileSeen,
+  reason: "temporary" | "superseded" | "invalid",
+  unchanged: boolean,
+): Step =>
+  Effect.map(
+    goes(record, file, { unchanged }, (bytes) => ({ type: "Cleaned", data: { path: file.path, bytes, reason } })),
+    () => {
+      record.tally.cleaned += 1
+      return true
+    },
+  )
+
+export const remove = (record: PassRecord, { reason, segment }: Remove): Step =>
+  Effect.gen(function* () {
+    const { plugins } = record.ports
+    const { pauses } = record.watched
+    const { path } = segment
+    if (yield* isPaused(record, path)) return false
+    const askedMs = yield* monotonicMs
+    const ruling = yield* plugins.mayRemove({ log: record.log, segment, correlationId: record.correlationId })
+    if (ruling._tag === "Defer") {
+      const nowMs = yield* monotonicMs
+      const pause = { untilMs: nowMs + ruling.retryAfterMs, waitMs: ruling.retryAfterMs }
+      pauses.set(path, pause)
+      // A guard that hangs would do so for every segment: the others of this log wait as long, unasked.
+      if (nowMs - askedMs >= GUARD_LIMIT_MS) pauses.set(record.log.path, pause)
+      yield* record.deferred("remove", path, ruling.by, ruling.why, ruling.retryAfterMs)
+      return false
+    }
+    yield* goes(record, segment, { unchanged: plugins.guarded }, (bytes) => ({
+      type: "Removed",
+      data: { path, bytes, reason },
+    }))
+    pauses.delete(path)
+    record.tally.removed += 1
+    return true
+  })
+
+/** Whether a step on this segment, or on every one of its log, is put off still. */
+const isPaused = (record: PassRecord, path: string): Effect.Effect<boolean> =>
+  Effect.map(monotonicMs, (nowMs) => {
+    const { pauses } = record.watched
+    const paused = [path, record.log.path].some((about) => (pauses.get(about)?.untilMs ?? 0) > nowMs)
+    if (paused) record.tally.deferred += 1
+    return paused
+  })
+
+export const compress = (record: PassRecord, { codec: id, segment, to }: Compress): Step =>
+  Effect.gen(function* () {
+    const { files, plugins } = record.ports
+    const { pauses } = record.watched
+    const { path } = segment
+    const codec = codecOf(plugins, id)
+    if (codec === undefined) return true
+    const pause = pauses.get(path)
+    if (pause !== undefined && pause.untilMs > (yield* monotonicMs)) return false
+    const startedMs = yield* monotonicMs
+    const made = yield* withCodec(record, files.compress(segment, to, codec), path).pipe(
+      Effect.tapError(() =>
+        Effect.map(monotonicMs, (nowMs) => {
+          const waitMs = pause === undefined ? 0 : Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, pause.waitMs * 2))
+          pauses.set(path, { untilMs: nowMs + waitMs, waitMs })
+        }),
+      ),
+    )
+    pauses.delete(path)
+    const durationMs = (yield* monotonicMs) - startedMs
+    // Only what was read may go. If more has been written since, the next pass finds that the twin isn't one, and begins anew.
+    yield* goes(record, made.source, { unchanged: true }, () => ({
+      type: "Compressed",
+      data: { from: path, to, codec: id, bytesIn: made.bytesIn, bytesOut: made.bytesOut, durationMs },
+    }))
+    record.tally.compressed += 1
+    return true
+  })
+
+/** Runs what costs a core, when there is one for it, and no longer than it may take. */
+const withCodec = <A>(
+  { ports }: PassRecord,
+  effect: Effect.Effect<A, LogFilesError>,
+  path: string,
+): Effect.Effect<A, LogFilesError> => {
+  const detail = `not done within ${CODEC_LIMIT_MS / 60_000} minutes`
+  const tooLong = (): LogFilesError => new LogFilesError({ op: "compress", path, reason: "Codec", detail })
+  return ports.codecLane.withPermit(
+    Effect.timeoutOrElse(effect, { duration: CODEC_LIMIT_MS, orElse: () => Effect.fail(tooLong()) }),
+  )
+}
