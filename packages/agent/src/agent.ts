@@ -188,12 +188,14 @@ const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanRepo
           continue
         }
         const { active, segments } = scanned.success
+        const steps = yield* planNow(limits, scanned.success)
         logs.set(log.path, {
           log,
           activeBytes: active?.bytes ?? null,
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
-          steps: yield* planNow(limits, scanned.success),
+          // With nobody to tell, waiting for the writer is nothing that a pass would do.
+          steps: source.tells === false ? steps.filter(({ _tag }) => _tag !== "Reopen") : steps,
         })
       }
     }

@@ -20,7 +20,7 @@ describe("a plan", () => {
       .thenSteps("Rotate 0.log to 0.log.20260909-043310")
   })
 
-  it("holds the files as the scan saw them, so that the executor can tell them from others", () => {
+  it("holds the files as the scan saw them, so that a pass can tell them from others", () => {
     const situation: Situation = { files: { "0.log": 12, "0.log.20260909-043300": 11 } }
     const { active, segments } = givenSnapshot(situation)
     const steps: ReadonlyArray<Step> = [

@@ -25,17 +25,14 @@ const valueOf = (value: unknown): string => {
 export const stderrLogger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
   const colors = colorsFor(process.stderr)
   const level = LEVEL[logLevel] ?? { name: String(logLevel).toLowerCase(), paint: (_: Colors, text: string) => text }
-  const words = (Array.isArray(message) ? message : [message]).map(wordOf)
+  const words = (Array.isArray(message) ? message : [message]).map((word) => safe(wordOf(word)))
   for (const [key, value] of Object.entries(fiber.getRef(References.CurrentLogAnnotations))) {
-    words.push(`${colors.dim(`${key}=`)}${valueOf(value)}`)
+    words.push(`${colors.dim(`${safe(key)}=`)}${safe(valueOf(value))}`)
   }
   const causes = cause.reasons.length === 0 ? [] : Cause.prettyErrors(cause).map((error) => `: ${error.message}`)
   say(
-    `${colors.dim(date.toISOString())} ${level.paint(colors, level.name)} ${words.map(safeButColors).join(" ")}${causes.map(safe).join("")}`,
+    `${colors.dim(date.toISOString())} ${level.paint(colors, level.name)} ${words.join(" ")}${causes.map(safe).join("")}`,
   )
 })
-
-/** Colours are put in above, around keys alone; a message is safe before that. */
-const safeButColors = (word: string): string => (word.startsWith("\u001B[") ? word : safe(word))
 
 export const layerStderrLogger = Logger.layer([stderrLogger])

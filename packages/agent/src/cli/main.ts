@@ -181,18 +181,21 @@ const cordwood = Command.make("cordwood").pipe(
 )
 
 /** Help goes to standard output where it was asked for. A mistake gets a line, not a screen of help. */
-const presenter: CliOutput.Presenter = {
+const presenterFor = (argv: ReadonlyArray<string>): CliOutput.Presenter => ({
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Effect.sync(() => {
           const name = event.commandPath.join(" ")
           const colors = colorsFor(process.stderr)
-          for (const { message } of event.errors)
-            say(`${colors.red(name)}: ${lowerFirst(message.split("\n").map(safe).join("\n"))}`)
+          // The parser's messages have lines, and quote arguments, which may be names of files with newlines.
+          const hostile = argv.some((argument) => argument.includes("\n"))
+          const linesOf = (message: string): string =>
+            hostile ? safe(message) : message.split("\n").map(safe).join("\n")
+          for (const { message } of event.errors) say(`${colors.red(name)}: ${lowerFirst(linesOf(message))}`)
           say(`See ${name} --help`)
         })
       : CliOutput.defaultPresenter.present(event),
-}
+})
 const lowerFirst = (text: string): string => text.slice(0, 1).toLowerCase() + text.slice(1)
 
 /** Runs the command that `argv` names, to its end and the process's. */
@@ -204,7 +207,7 @@ export const main = (argv: ReadonlyArray<string>): void => {
       Layer.mergeAll(
         NodeServices.layer,
         layerStderrLogger,
-        CliOutput.layerPresenter(presenter),
+        CliOutput.layerPresenter(presenterFor(argv)),
         CliOutput.layer(
           CliOutput.defaultFormatter({ colors: colorsFor(process.stdout).isColorSupported, globalFlags: "summary" }),
         ),

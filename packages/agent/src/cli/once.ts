@@ -2,8 +2,8 @@
 import { Effect } from "effect"
 import type { PassReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
-import { sayProblem, SomeFailed } from "./failure.ts"
-import { print, printJson, say } from "./terminal.ts"
+import { failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
+import { print, printJson, safe, say } from "./terminal.ts"
 
 export const once = ({ config: file, json }: { readonly config: string; readonly json: boolean }) =>
   Effect.scoped(
@@ -14,7 +14,7 @@ export const once = ({ config: file, json }: { readonly config: string; readonly
       else print(summary(report))
       if (report.logs === 0 && report.problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(report.problems)
-      if (report.problems.length > 0) return yield* Effect.fail(new SomeFailed())
+      yield* failIfAny(report.problems)
     }),
   )
 
@@ -26,7 +26,8 @@ const summary = ({ deferred, logs, problems, steps }: PassReport): string => {
     [steps.removed, "removed"],
     [steps.cleaned, "cleaned"],
     [deferred, "deferred"],
-    [problems.length, "failed"],
+    [problems.filter((problem) => !isLeftAlone(problem)).length, "failed"],
+    [problems.filter(isLeftAlone).length, "left alone"],
   ]
   const done = counts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`)
   return `${logs} ${logs === 1 ? "log" : "logs"}: ${done.length === 0 ? "nothing to do" : done.join(", ")}`
@@ -41,5 +42,5 @@ export const sayProblems = (problems: ReadonlyArray<Problem>): void => {
 
 /** An empty list is easily taken for a healthy one. */
 export const sayNoLogs = (sources: ReadonlyArray<string>): void => {
-  say(`cordwood: no logs were found by ${sources.join(", ")}`)
+  say(`cordwood: no logs were found by ${safe(sources.join(", "))}`)
 }

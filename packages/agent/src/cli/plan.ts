@@ -5,7 +5,7 @@ import type { PlannedLog } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
 import { labelOf } from "./event-text.ts"
 import { STEPS_AHEAD } from "./exit-code.ts"
-import { EndWith, SomeFailed } from "./failure.ts"
+import { EndWith, failIfAny } from "./failure.ts"
 import { sayNoLogs, sayProblems } from "./once.ts"
 import { colorsFor, columns, print, printJson, safe } from "./terminal.ts"
 
@@ -20,11 +20,13 @@ export const plan = ({ config: file, detailedExitcode, json }: PlanInput) =>
     Effect.gen(function* () {
       const { agent, config } = yield* agentOf(file)
       const { logs, problems } = yield* agent.plan
-      if (json) for (const planned of logs) printJson(plannedJson(planned))
-      else if (logs.length > 0) print(planTable(logs))
+      if (json) {
+        for (const planned of logs) printJson(plannedJson(planned))
+        for (const problem of problems) printJson({ problem })
+      } else if (logs.length > 0) print(planTable(logs))
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(problems)
-      if (problems.length > 0) return yield* Effect.fail(new SomeFailed())
+      yield* failIfAny(problems)
       if (detailedExitcode && logs.some(({ steps }) => steps.length > 0))
         return yield* Effect.fail(new EndWith(STEPS_AHEAD))
     }),

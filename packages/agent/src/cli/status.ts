@@ -15,11 +15,11 @@ import { sqliteJournalReader } from "@cordwood/fs-adapter"
 import { Clock, Effect } from "effect"
 import { existsSync } from "node:fs"
 import type { Settings } from "../agent-options.ts"
-import type { PlannedLog } from "../pass/report.ts"
+import type { PlannedLog, PlanReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
 import { noJournal } from "./events.ts"
 import { labelOf } from "./event-text.ts"
-import { sayProblem, SomeFailed } from "./failure.ts"
+import { failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
 import { sayNoLogs, sayProblems } from "./once.ts"
 import { type Colors, colorsFor, columns, print, printJson, safe, say } from "./terminal.ts"
 
@@ -27,23 +27,22 @@ export const status = ({ config: file, json }: { readonly config: string; readon
   Effect.scoped(
     Effect.gen(function* () {
       const { agent, config } = yield* agentOf(file)
-      const { logs, problems } = yield* agent.plan
+      const planned = yield* agent.plan
+      const { logs, problems } = planned
       const { journal, policy } = config.settings
-      const states = yield* statesIn(journal.path)
-      const rows = [
-        ...logs.map((planned) => statusOf(planned, policy, states.get(planned.log.path))),
-        ...strays(states, logs, policy),
-      ]
+      const rows = statusRows(planned, yield* statesIn(journal.path), policy)
       if (json) for (const row of rows) printJson(row)
       else if (rows.length > 0) print(statusTable(rows, yield* Clock.currentTimeMillis))
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       if (!existsSync(journal.path)) say(noJournal(journal.path))
-      sayProblems(problems)
-      if (problems.length > 0) return yield* Effect.fail(new SomeFailed())
+      // The table has them in it already.
+      if (json) sayProblems(problems)
+      yield* failIfAny(problems)
     }),
   )
 
-interface Known {
+/** What the journal knows of a log. */
+export interface Known {
   readonly log: Log
   readonly state: LogState
 }
@@ -81,40 +80,62 @@ export interface LogStatus {
   readonly limits: { readonly maxSize: number; readonly maxFiles: number; readonly compression: string }
   readonly lastRotatedAt: string | null
   readonly deferred: ReadonlyArray<Deferral & { readonly path: string }>
-  readonly failing: ReadonlyArray<Failure & { readonly step: string }>
+  readonly failing: ReadonlyArray<Failing>
+}
+/** `since`: null where nothing tells when it began. */
+interface Failing extends Omit<Failure, "since"> {
+  readonly step: string
+  readonly since: string | null
 }
 
-const knownOf = ({
-  deferred,
-  failing,
-  lastRotatedAt,
-}: LogState): Pick<LogStatus, "deferred" | "failing" | "lastRotatedAt"> => ({
-  lastRotatedAt,
-  deferred: [...deferred].map(([path, deferral]) => ({ path, ...deferral })),
-  failing: [...failing].map(([key, failure]) => ({ step: key.slice(0, key.indexOf(" ")), ...failure })),
-})
+/**
+ * Failures that no event ends. Whether a source answers is seen by asking it, and a journal that can be read up to such an event has got over
+ * it: the event was stored.
+ */
+const NEVER_ENDED: ReadonlySet<string> = new Set(["source", "journal"])
 
-const statusOf = (planned: PlannedLog, policy: Settings["policy"], known: Known | undefined): LogStatus => {
-  const { activeBytes, files, log, totalBytes } = planned
-  return { log, files, activeBytes, totalBytes, limits: policy, ...knownOf(known?.state ?? initialState) }
-}
-
-/** What an event about the agent itself is about; a container that is gone is nobody's concern any more. */
-const AGENT_STEPS: ReadonlySet<string> = new Set(["source", "journal", "plugin"])
-
-/** What fails and is no log: a source's socket, the journal. */
-const strays = (
+/**
+ * A row for every log, and one for whatever else fails now: a source's socket, a log that can't be read. What can be seen now counts; the
+ * journal tells of what only a pass would show. A container that is gone is nobody's concern any more.
+ */
+export const statusRows = (
+  { logs, problems }: PlanReport,
   states: ReadonlyMap<string, Known>,
-  logs: ReadonlyArray<PlannedLog>,
-  policy: Settings["policy"],
+  limits: Settings["policy"],
 ): ReadonlyArray<LogStatus> => {
+  const problemsAt = Map.groupBy(problems, ({ path }) => path)
+  const row = (log: Log, seen: Pick<LogStatus, "files" | "activeBytes" | "totalBytes">): LogStatus => {
+    const { deferred, failing, lastRotatedAt } = states.get(log.path)?.state ?? initialState
+    return {
+      log,
+      ...seen,
+      limits,
+      lastRotatedAt,
+      deferred: [...deferred].map(([path, deferral]) => ({ path, ...deferral })),
+      failing: failingOf(failing, problemsAt.get(log.path) ?? []),
+    }
+  }
   const listed = new Set(logs.map(({ log }) => log.path))
-  return [...states.values()].flatMap(({ log, state }) => {
-    const known = knownOf(state)
-    const failing = known.failing.filter(({ step }) => AGENT_STEPS.has(step))
-    if (listed.has(log.path) || failing.length === 0) return []
-    return [{ log, files: null, activeBytes: null, totalBytes: null, limits: policy, ...known, failing }]
+  const others = [...problemsAt.keys()].filter((path) => !listed.has(path))
+  return [
+    ...logs.map(({ activeBytes, files, log, totalBytes }: PlannedLog) => row(log, { files, activeBytes, totalBytes })),
+    ...others.map((path) =>
+      row(states.get(path)?.log ?? { path }, { files: null, activeBytes: null, totalBytes: null }),
+    ),
+  ]
+}
+
+const failingOf = (stored: LogState["failing"], problems: ReadonlyArray<Problem>): ReadonlyArray<Failing> => {
+  const known = [...stored]
+    .map(([key, failure]) => ({ step: key.slice(0, key.indexOf(" ")), ...failure }))
+    .filter(({ step }) => !NEVER_ENDED.has(step))
+  const isOf = (problem: Problem) => (failure: Failing) =>
+    failure.step === problem.step && failure.path === problem.path
+  const now = problems.map((problem): Failing => {
+    const { hint, message, path, reason, step } = problem
+    return { step, path, reason, message, hint, since: known.find(isOf(problem))?.since ?? null }
   })
+  return [...now, ...known.filter((failure) => !problems.some((problem) => isOf(problem)(failure)))]
 }
 
 const statusTable = (rows: ReadonlyArray<LogStatus>, nowMs: number): string => {
@@ -147,9 +168,11 @@ const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
 
 const stateTexts = ({ deferred, failing }: LogStatus, nowMs: number, colors: Colors): ReadonlyArray<string> => {
   const texts = [
-    ...failing.map(({ hint, message, since, step }) =>
-      colors.red(safe(`${step} fails for ${ago(since, nowMs)}: ${message}; ${hint}`)),
-    ),
+    ...failing.map((failure) => {
+      const { hint, message, since, step } = failure
+      if (isLeftAlone(failure)) return colors.yellow(safe(`left alone: ${message}; ${hint}`))
+      return colors.red(safe(`${step} fails${since === null ? "" : ` for ${ago(since, nowMs)}`}: ${message}; ${hint}`))
+    }),
     ...deferred.map(({ by, path, since, step, why }) =>
       colors.yellow(safe(`${step} ${nameOf(path)} deferred for ${ago(since, nowMs)} by ${by}: ${why}`)),
     ),

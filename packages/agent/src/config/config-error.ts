@@ -20,17 +20,22 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{
   readonly problems: ReadonlyArray<ConfigProblem>
 }> {
   override get message(): string {
+    return this.lines.join("\n")
+  }
+  /** The message line by line. Names from outside stand in the lines as they are: a newline within one of them begins no line. */
+  get lines(): ReadonlyArray<string> {
     const { file, problems } = this
-    const shown = problems.slice(0, MAX_SHOWN).map((problem) => problemLine(file, problem))
-    if (problems.length > MAX_SHOWN) shown.push(`${file}: and ${problems.length - MAX_SHOWN} more`)
-    return shown.join("\n")
+    const lines = problems.slice(0, MAX_SHOWN).flatMap((problem) => problemLines(file, problem))
+    if (problems.length > MAX_SHOWN) lines.push(`${file}: and ${problems.length - MAX_SHOWN} more`)
+    return lines
   }
 }
 
-/** `file:line:column: path: message`, the form that editors and terminals make a link of. */
-const problemLine = (file: string, { column, line, message, path }: ConfigProblem): string => {
+/** `file:line:column: path: message`, the form that editors and terminals make a link of. What follows is indented, so that it can't pass for another one. */
+const problemLines = (file: string, { column, line, message, path }: ConfigProblem): ReadonlyArray<string> => {
   const place = line === null ? file : `${file}:${line}:${column ?? 1}`
-  return `${place}: ${path === "" ? "" : `${path}: `}${message.replaceAll("\n", "\n    ")}`
+  const [first, ...rest] = message.split("\n")
+  return [`${place}: ${path === "" ? "" : `${path}: `}${first}`, ...rest.map((more) => `    ${more}`)]
 }
 
 /** The keys from the top of the file down to a value, as text: `plugins[1].with.level`. */

@@ -1,14 +1,14 @@
 /** Loads a configuration: the file, its plugins, its sources. Touches nothing else, and starts nothing. */
-import { type Configured, NO_COMPRESSION } from "@cordwood/core"
+import { type Configured, NO_COMPRESSION, Policy } from "@cordwood/core"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import type { AgentOptions, Settings } from "../agent-options.ts"
 import { setUpPlugins } from "../plugin/host.ts"
-import { loadPlugins } from "../plugin/load.ts"
+import { loadPlugins, type PluginUse } from "../plugin/load.ts"
 import { cri } from "../source/cri/cri.ts"
 import { files } from "../source/files/files.ts"
 import type { SourceFactory } from "../source/source-factory.ts"
-import { ConfigError } from "./config-error.ts"
+import { ConfigError, type ConfigProblem } from "./config-error.ts"
 import { ConfigFile, type ConfigFileInput } from "./config-file.ts"
 import { type ConfigDocument, problemAt, readDocument } from "./document.ts"
 import { parseAt } from "./issues.ts"
@@ -25,8 +25,9 @@ export interface LoadedConfig {
   readonly unknownCodec: (known: ReadonlyArray<string>) => ConfigError
 }
 
-/** The codec that is always there. */
+/** The codec that is always there, also the name of the plugin that brings it, and that plugin's package. */
 const BUNDLED_CODEC = "gzip"
+const BUNDLED_PACKAGE = "@cordwood/plugin-gzip"
 
 /** Reads `file` with all that it names. Every problem at once, so that a file is mended in one go. */
 export const loadConfig = (file: string): Effect.Effect<LoadedConfig, ConfigError> =>
@@ -41,16 +42,19 @@ export const loadConfig = (file: string): Effect.Effect<LoadedConfig, ConfigErro
 const load = async (file: string): Promise<LoadedConfig> => {
   const document = readDocument(file)
   const parsed = parseAt(ConfigFile, document.value, document)
-  if (!parsed.ok)
-    throw new ConfigError({ file, problems: [...parsed.problems, ...(await pluginProblems(file, document))] })
-  const { plugins: uses, sources, ...settings } = parsed.value
-  const { configured, problems } = await loadPlugins(resolve(file), uses, document)
-  const unknownCodec = (known: ReadonlyArray<string>): ConfigError =>
-    codecError(file, document, settings.policy.compression, known)
-  const fromPlugins = configured.some(({ plugin }) => plugin.name !== BUNDLED_CODEC)
-  if (problems.length > 0) throw new ConfigError({ file, problems })
-  // Which codecs a plugin brings is known once it is set up; without one there is nothing to wait for.
-  if (!fromPlugins && !isBundled(settings.policy.compression)) throw unknownCodec([BUNDLED_CODEC])
+  // What is wrong in one part says nothing about the others.
+  const uses = usesIn(document.value)
+  const { configured, problems } =
+    uses === null ? { configured: [], problems: [] } : await loadPlugins(resolve(file), uses, document)
+  const codec = codecIn(document.value)
+  const noCodec = codec !== null && !isBundled(codec) && uses !== null && onlyBundled(uses, configured)
+  const all = [
+    ...(parsed.ok ? [] : parsed.problems),
+    ...problems,
+    ...(noCodec ? [codecProblem(document, codec, [BUNDLED_CODEC])] : []),
+  ]
+  if (!parsed.ok || all.length > 0) throw new ConfigError({ file, problems: inOrder(all) })
+  const { plugins: _, sources, ...settings } = parsed.value
   const input = document.value as ConfigFileInput
   return {
     file,
@@ -63,40 +67,51 @@ const load = async (file: string): Promise<LoadedConfig> => {
       workers: settings.workers,
       interval: `${settings.interval}ms`,
     },
-    unknownCodec,
+    unknownCodec: (known) =>
+      new ConfigError({ file, problems: [codecProblem(document, settings.policy.compression, known)] }),
   }
 }
+
+/** In the order of the file; what has no place in it comes first. */
+const inOrder = (problems: ReadonlyArray<ConfigProblem>): ReadonlyArray<ConfigProblem> =>
+  problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
 
 /** Whether a codec of this id needs no plugin. */
 const isBundled = (id: string): boolean => id === BUNDLED_CODEC || id === NO_COMPRESSION
 
-/** What is wrong with the plugins of a file whose other parts are wrong already. */
-const pluginProblems = async (file: string, document: ConfigDocument): Promise<ConfigError["problems"]> => {
-  const list = ConfigFile.shape.plugins.safeParse((document.value as { readonly plugins?: unknown } | null)?.plugins)
-  return list.success ? (await loadPlugins(resolve(file), list.data, document)).problems : []
+/** Parts of a file whose others may be wrong; null where they are wrong themselves. */
+type Parts = { readonly [Part in keyof ConfigFileInput]?: unknown } | null
+const usesIn = (value: unknown): ReadonlyArray<PluginUse> | null =>
+  ConfigFile.shape.plugins.safeParse((value as Parts)?.plugins).data ?? null
+const codecIn = (value: unknown): string | null => {
+  const policy = (value as Parts)?.policy as { readonly compression?: unknown } | null | undefined
+  return Policy.shape.compression.safeParse(policy?.compression).data ?? null
 }
+
+/**
+ * Whether the bundled codec is the only one that these plugins can bring. Which codecs another one brings is known once it is set up, and not
+ * at all of one that can't be loaded.
+ */
+const onlyBundled = (uses: ReadonlyArray<PluginUse>, configured: ReadonlyArray<Configured>): boolean =>
+  uses.every(({ use }) => use === BUNDLED_PACKAGE) ||
+  (configured.length === uses.length && configured.every(({ plugin }) => plugin.name === BUNDLED_CODEC))
 
 /** The schema has seen to it that each one has just one key. */
 const sourceOf = (source: ConfigFileInput["sources"][number]): SourceFactory =>
   source.files === undefined ? cri(source.cri) : files(source.files)
 
-const codecError = (file: string, document: ConfigDocument, id: string, known: ReadonlyArray<string>): ConfigError => {
+const codecProblem = (document: ConfigDocument, id: string, known: ReadonlyArray<string>): ConfigProblem => {
   const ids = [...known.filter((codec) => codec !== NO_COMPRESSION), NO_COMPRESSION]
   const meant = nearest(id, ids)
   const advice =
     meant === null
       ? `known here: ${ids.join(", ")}; for another one, add the plugin that brings it, such as\nplugins:\n  - use: "@cordwood/plugin-${id}"`
       : `did you mean ${meant}?`
-  return new ConfigError({
-    file,
-    problems: [
-      problemAt(
-        document,
-        ["policy", "compression"],
-        `found ${JSON.stringify(id)}, which no codec is called; ${advice}`,
-      ),
-    ],
-  })
+  return problemAt(
+    document,
+    ["policy", "compression"],
+    `found ${JSON.stringify(id)}, which no codec is called; ${advice}`,
+  )
 }
 
 /**

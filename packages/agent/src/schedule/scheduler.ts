@@ -91,7 +91,7 @@ const reportSource = (ports: PassPorts, tally: Tally, error: SourceError): Effec
   tally.problems.push({ path: target, step: "source", reason, message, hint })
   // What is refused stays so until somebody mends it, so an agent that is run anew, and anew, says it once.
   const known = ports.recorder.state(target).failing.get(failureKey("source", target))
-  if (reason === "Invalid" && known?.reason === reason) return Effect.void
+  if ((reason === "Invalid" || reason === "LeftAlone") && known?.reason === reason) return Effect.void
   return Effect.asVoid(
     ports.recorder.record(
       { path: target },

@@ -1,6 +1,15 @@
 // The program from outside: exit codes, what is printed where, signals, closed pipes.
 import { spawn, spawnSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { bundleProgram, type Ended, makeHost, type Running, start as startProgram, until } from "./program.ts"
@@ -73,6 +82,14 @@ describe("usage", () => {
   ])("%j is wrong usage: 64, and a line that says why", async (args, stderr) => {
     expect(await cordwood(...args)).toEqual({ code: 64, stdout: "", stderr })
   })
+  it("a hostile argument can't print a line of its own", async () => {
+    expect(await cordwood("plan", "--config", "f", "--x\ncordwood: all fine")).toEqual({
+      code: 64,
+      stdout: "",
+      stderr:
+        "cordwood plan: unrecognized flag: --x\\x0acordwood: all fine in command cordwood plan\nSee cordwood plan --help\n",
+    })
+  })
   it("colours help only where it is wanted", async () => {
     // oxlint-disable-next-line no-control-regex
     const coloured = (text: string): boolean => /\u001B\[/.test(text)
@@ -125,6 +142,15 @@ describe("a bad configuration", () => {
         },
       ],
       stderr: "",
+    })
+  })
+  it("can't print a line of its own by its name", async () => {
+    const file = join(host.directory, "x\ncordwood: all fine")
+    writeFileSync(file, "sources: [{ cri: {} }]\nworkers: 0\n")
+    expect(await cordwood("config", "check", file)).toEqual({
+      code: 78,
+      stdout: "",
+      stderr: `${host.directory}/x\\x0acordwood: all fine:2:10: workers: found 0; it must be at least 1\ncordwood: nothing has been touched\n`,
     })
   })
   it("has a schema to be checked by", async () => {
@@ -181,9 +207,121 @@ describe("plan", () => {
     expect(readdirSync(host.logs).toSorted()).toEqual(["a.log", "b.log"])
     expect(existsSync(join(host.directory, "journal"))).toBe(false)
   })
+  it("has no step for a file that is missing because its writer, whom nobody tells, has not come back", async () => {
+    await cordwood("once", "--config", host.config)
+    const a = join(host.logs, "a.log")
+    expect(existsSync(a)).toBe(false)
+    const { code, stdout } = await cordwood("plan", "--config", host.config, "--json", "--detailed-exitcode")
+    expect({ code, first: json(stdout)[0] }).toEqual({
+      code: 0,
+      first: { log: { path: a }, activeBytes: null, files: 1, totalBytes: 2_000, steps: [] },
+    })
+  })
   it("ends with 0 when there is nothing to do", async () => {
     rmSync(join(host.logs, "a.log"))
     expect((await cordwood("plan", "--config", host.config, "--detailed-exitcode")).code).toBe(0)
+  })
+})
+
+describe("a problem", () => {
+  /** A source of the host's logs beside a runtime that nobody answers for. */
+  const withRuntime = (): string => {
+    const socket = join(host.directory, "nobody.sock")
+    writeFileSync(
+      host.config,
+      readFileSync(host.config, "utf8").replace("[{", `[{ cri: { endpoint: "${socket}", timeout: 1s } }, {`),
+    )
+    return socket
+  }
+  it("of plan is an object on standard output too, and wins over the steps there are", async () => {
+    const socket = withRuntime()
+    const { code, stderr, stdout } = await cordwood("plan", "--config", host.config, "--json", "--detailed-exitcode")
+    const lines = json(stdout) as ReadonlyArray<{ readonly log?: object; readonly problem?: object }>
+    expect({ code, lines: lines.map((line) => Object.keys(line)), problem: lines.at(-1)?.problem }).toEqual({
+      code: 1,
+      lines: [
+        ["log", "activeBytes", "files", "totalBytes", "steps"],
+        ["log", "activeBytes", "files", "totalBytes", "steps"],
+        ["problem"],
+      ],
+      problem: {
+        path: socket,
+        step: "source",
+        reason: "Unavailable",
+        message: expect.stringContaining(`cri unix://${socket} list ${socket}: `) as string,
+        hint: expect.stringContaining("check that the container runtime runs") as string,
+      },
+    })
+    expect(stderr).toContain(`cordwood: source: cri unix://${socket} list ${socket}: `)
+  })
+  it("that is over is not in status any more: neither of a source nor of the journal", async () => {
+    const sound = readFileSync(host.config, "utf8")
+    const socket = withRuntime()
+    mkdirSync(join(host.directory, "journal"))
+    writeFileSync(
+      join(host.directory, "journal/journal.db"),
+      "this is no database, and it is long enough to tell".repeat(100),
+    )
+    expect((await cordwood("once", "--config", host.config)).code).toBe(1)
+    const stored = json((await cordwood("events", "--config", host.config, "--json")).stdout)
+    const failures = (stored as ReadonlyArray<{ type: string; data: { step: string } }>)
+      .filter(({ type }) => type === "Failed")
+      .map(({ data }) => data.step)
+    expect(failures.toSorted()).toEqual(["journal", "source"])
+
+    const failingIn = (text: string): ReadonlyArray<unknown> =>
+      (
+        json(text) as ReadonlyArray<{ log: { path: string }; failing: ReadonlyArray<{ step: string; since: unknown }> }>
+      ).map(({ failing, log }) => [log.path, ...failing.map(({ since, step }) => ({ step, since }))])
+    const logs = [[join(host.logs, "a.log")], [join(host.logs, "b.log")]]
+    const now = await cordwood("status", "--config", host.config, "--json")
+    expect({ code: now.code, failing: failingIn(now.stdout) }).toEqual({
+      code: 1,
+      failing: [...logs, [socket, { step: "source", since: null }]],
+    })
+    const table = await cordwood("status", "--config", host.config)
+    expect({ code: table.code, stderr: table.stderr }).toEqual({ code: 1, stderr: "" })
+    expect(table.stdout).toMatch(/nobody\.sock +source fails: cri /)
+
+    writeFileSync(host.config, sound)
+    const after = await cordwood("status", "--config", host.config, "--json")
+    expect({ ...after, stdout: failingIn(after.stdout) }).toEqual({ code: 0, stdout: logs, stderr: "" })
+  })
+  it("that is a name left alone beside the logs is told of, and no failure; one that is spelt out is", async () => {
+    const link = join(host.logs, "link.log")
+    symlinkSync(join(host.logs, "a.log"), link)
+    const said = `cordwood: source: files ${host.logs}/*.log list ${link}: it is a symbolic link, and links are not followed\n    include the path that it points to\n`
+    const plan = await cordwood("plan", "--config", host.config, "--json", "--detailed-exitcode")
+    expect({ code: plan.code, stderr: plan.stderr, last: json(plan.stdout).at(-1) }).toMatchObject({
+      code: 2,
+      stderr: said,
+      last: { problem: { path: link, step: "source", reason: "LeftAlone" } },
+    })
+    const status = await cordwood("status", "--config", host.config)
+    expect(status.code).toBe(0)
+    expect(status.stdout).toMatch(/link\.log +left alone: files /)
+    expect(await cordwood("once", "--config", host.config)).toEqual({
+      code: 0,
+      stdout: "2 logs: 1 rotated, 1 left alone\n",
+      stderr: said,
+    })
+    writeFileSync(host.config, readFileSync(host.config, "utf8").replace("*.log", "link.log"))
+    const spelt = await cordwood("once", "--config", host.config)
+    expect({ code: spelt.code, stdout: spelt.stdout }).toEqual({ code: 1, stdout: "0 logs: 1 failed\n" })
+  })
+  it("can't print a line of its own by a file's name", async () => {
+    const name = join(host.logs, "x\ncordwood: all fine.log")
+    writeFileSync(name, "")
+    const run = start(["run", "--config", host.config])
+    await until(() => run.stderr().includes("all fine"), run.stderr)
+    run.child.kill("SIGTERM")
+    expect((await run.ended).stderr.split("\n").filter((line) => line.startsWith("cordwood: all fine"))).toEqual([])
+    for (const command of ["plan", "once"]) {
+      const { stderr } = await cordwood(command, "--config", host.config)
+      expect(stderr).toBe(
+        `cordwood: source: files ${host.logs}/*.log list ${host.logs}/x\\x0acordwood: all fine.log: its name has control characters or is not valid UTF-8, so it is left alone\n    rename the file, or narrow the pattern so that it doesn't match\n`,
+      )
+    }
   })
 })
 

@@ -241,16 +241,25 @@ describe("the file itself", () => {
 
 it("all that is wrong is said at once, in the order of the file", async () => {
   const text = `sources: []
-policy: { maxFiles: 1, maxSiz: 1 }
+policy: { maxFiles: 1, compression: gzp, maxSiz: 1 }
 plugins:
-  - use: ./nowhere.ts
+  - use: "@cordwood/plugin-gzip"
+    with: { level: 100 }
 `
   expect((await messageFor(text)).split("\n").filter((line) => line.startsWith("DIR"))).toEqual([
     "DIR/cordwood.yaml:1:10: sources: found an empty list; say where the logs are.",
     "DIR/cordwood.yaml:2:21: policy.maxFiles: found 1; it must be at least 2: the active file and one segment",
-    "DIR/cordwood.yaml:2:24: policy.maxSiz: unknown key; did you mean maxSize?",
-    'DIR/cordwood.yaml:4:10: plugins[0].use: found "./nowhere.ts"; there is no module at DIR/nowhere.ts',
+    'DIR/cordwood.yaml:2:37: policy.compression: found "gzp", which no codec is called; did you mean gzip?',
+    "DIR/cordwood.yaml:2:42: policy.maxSiz: unknown key; did you mean maxSize?",
+    "DIR/cordwood.yaml:5:20: plugins[0].with.level: found 100; it must be at most 9",
   ])
+})
+
+it("a codec that a plugin may bring is not called unknown while that plugin can't be loaded", async () => {
+  expect(await messageFor(`${CRI}policy: { compression: gzp }\nworkers: 0\nplugins: [{ use: ./nowhere.ts }]`)).toBe(
+    `DIR/cordwood.yaml:3:10: workers: found 0; it must be at least 1
+DIR/cordwood.yaml:4:18: plugins[0].use: found "./nowhere.ts"; there is no module at DIR/nowhere.ts`,
+  )
 })
 
 describe("a sound file", () => {

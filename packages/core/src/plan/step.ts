@@ -1,4 +1,4 @@
-/** The steps a plan is made of. Data only: the executor gives them their meaning. */
+/** The steps a plan is made of. Data only: the agent's passes give them their meaning. */
 import type { FileSeen, Segment } from "../log/snapshot.ts"
 
 /**

@@ -11,6 +11,8 @@ export type SourceReason =
   | "Refused"
   /** The answer makes no sense, or names a path that may not be touched. */
   | "Invalid"
+  /** It was found where logs are looked for, but is none and is left alone: worth a word, but no log failed. */
+  | "LeftAlone"
   | "Other"
 
 /** The one error of the port. `target` is what it is about: a socket, a log's path, a pattern. */
@@ -38,6 +40,8 @@ export interface Source {
   /** For messages: `cri unix:///run/containerd/containerd.sock`. */
   readonly name: string
   readonly list: Effect.Effect<Logs, SourceError>
+  /** False: `reopen` is always `not-told`, so that a plan has no use for a `Reopen`. */
+  readonly tells?: boolean
   /**
    * Has the writer close the file that it holds and open the log's path anew. `told`: it has done so. `not-told`: there is nobody to tell, the
    * writer reopens by itself. After an error it may have taken effect nevertheless.

@@ -131,7 +131,7 @@ const filesOf = (step: Step): ReadonlyArray<FileSeen> => {
   }
 }
 
-/** A plan may only mention files as it was shown them: the executor acts on their sizes and identities. */
+/** A plan may only mention files as it was shown them: passes act on their sizes and identities. */
 const checkShown = ({ active, segments, temporaries }: Snapshot, file: FileSeen): void => {
   const shown = [active, ...segments, ...temporaries].some((seen) => seen === file)
   if (!shown) throw new Error(`a step holds ${file.path} as the snapshot does not`)

@@ -161,7 +161,7 @@ export const filesSource = ({ exclude, include, reopen }: FilesOptions): SourceF
     )
   }
 
-  return { name, open: Effect.succeed({ name, list, reopen: reopenLog }) }
+  return { name, open: Effect.succeed({ name, list, tells: reopen !== "none", reopen: reopenLog }) }
 }
 
 const stuck = (name: string): SourceError =>

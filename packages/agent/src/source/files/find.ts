@@ -53,6 +53,8 @@ export const find = async (search: Search): Promise<Found> => {
   const troubles = new Map<string, Trouble>()
   /** By directory, then name. */
   const matches = new Map<string, Map<string, Kind>>()
+  /** Matches that the operator wrote out in full: each is a log that is expected. */
+  const named = new Set<string>()
   let looked = 0
   let cutShort = false
 
@@ -129,6 +131,7 @@ export const find = async (search: Search): Promise<Found> => {
         return
       }
       const kind = await kindAt(path)
+      if (spelt) named.add(path)
       if (kind !== null) match(directory, part.name, kind)
       else await matchNames(directory, await namesIn(directory, spelt), (name) => name === part.name)
       return
@@ -158,7 +161,7 @@ export const find = async (search: Search): Promise<Found> => {
     for (const [name, kind] of names) {
       if (isSetAside(name, beside)) continue
       const path = join(directory, name)
-      const trouble = refusal(path, kind)
+      const trouble = refusal(path, kind, named.has(path) ? "Invalid" : "LeftAlone")
       if (trouble === null) paths.push(path)
       else report(trouble)
     }
@@ -180,12 +183,12 @@ const writtenLately = async (path: string, nowMs: number): Promise<boolean> => {
   }
 }
 
-const refusal = (target: string, kind: Kind): Trouble | null => {
+const refusal = (target: string, kind: Kind, reason: SourceReason): Trouble | null => {
   if (/[\p{Cc}\uFFFD]/u.test(target)) {
     const detail = "its name has control characters or is not valid UTF-8, so it is left alone"
     return {
       target,
-      reason: "Invalid",
+      reason,
       detail,
       hint: "rename the file, or narrow the pattern so that it doesn't match",
     }
@@ -193,7 +196,7 @@ const refusal = (target: string, kind: Kind): Trouble | null => {
   if (kind === "file") return null
   const what = kind === "symlink" ? "a symbolic link, and links are not followed" : "not a regular file"
   const hint = kind === "symlink" ? "include the path that it points to" : "exclude it, or narrow the pattern"
-  return { target, reason: "Invalid", detail: `it is ${what}`, hint }
+  return { target, reason, detail: `it is ${what}`, hint }
 }
 const unreadable = (target: string, code: string): Trouble => ({
   target,

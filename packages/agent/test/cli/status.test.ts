@@ -1,0 +1,101 @@
+// What `status` tells as failing: what is seen now, and of the journal only what nothing has ended since.
+import { type CoreEnvelope, type CoreFact, evolve, initialState, type Log } from "@cordwood/core"
+import { expect, it } from "vitest"
+import { type Known, statusRows } from "../../src/cli/status.ts"
+import type { Problem } from "../../src/pass/report.ts"
+
+const LIMITS = { maxSize: 1_000, maxFiles: 5, compression: "gzip" }
+const LOG = { path: "/logs/0.log", namespace: "shop", pod: "web-0", container: "nginx" }
+const SOCKET = "/run/runtime.sock"
+const JOURNAL = "/var/lib/journal.db"
+const SEEN = { activeBytes: 3, files: 2, totalBytes: 2_003 }
+
+const failed = (step: "source" | "journal" | "scan" | "rotate", path: string): CoreFact => ({
+  type: "Failed",
+  data: { step, path, reason: "Then", message: `${step} failed then`, hint: "do this" },
+})
+const problem = (step: string, path: string): Problem => ({
+  step,
+  path,
+  reason: "Now",
+  message: `${step} fails now`,
+  hint: "do that",
+})
+const statesOf = (...stored: ReadonlyArray<readonly [Log, CoreFact]>): ReadonlyMap<string, Known> => {
+  const states = new Map<string, Known>()
+  for (const [position, [log, fact]] of stored.entries()) {
+    const time = new Date(position * 1_000).toISOString()
+    const metadata = { correlationId: "c", causationId: null, traceId: null, spanId: null }
+    const event = { ...fact, id: String(position), position, time, version: 1, log, metadata } as CoreEnvelope
+    states.set(log.path, { log, state: evolve(states.get(log.path)?.state ?? initialState, event) })
+  }
+  return states
+}
+
+it("a source and a journal that have recovered are not told of, a log's own failure is", () => {
+  const states = statesOf(
+    [{ path: SOCKET }, failed("source", SOCKET)],
+    [{ path: JOURNAL }, failed("journal", JOURNAL)],
+    [LOG, failed("source", LOG.path)],
+    [LOG, failed("rotate", LOG.path)],
+  )
+  expect(statusRows({ logs: [{ log: LOG, steps: [], ...SEEN }], problems: [] }, states, LIMITS)).toEqual([
+    {
+      log: LOG,
+      ...SEEN,
+      limits: LIMITS,
+      lastRotatedAt: null,
+      deferred: [],
+      failing: [
+        {
+          step: "rotate",
+          path: LOG.path,
+          reason: "Then",
+          message: "rotate failed then",
+          hint: "do this",
+          since: "1970-01-01T00:00:03.000Z",
+        },
+      ],
+    },
+  ])
+})
+
+it("a source that fails now is told of as it is now, and so is a log that can't be read", () => {
+  const nothing = {
+    files: null,
+    activeBytes: null,
+    totalBytes: null,
+    limits: LIMITS,
+    lastRotatedAt: null,
+    deferred: [],
+  }
+  const states = statesOf([{ path: SOCKET }, failed("source", SOCKET)], [LOG, failed("scan", LOG.path)])
+  const problems = [problem("source", SOCKET), problem("scan", LOG.path)]
+  expect(statusRows({ logs: [], problems }, states, LIMITS)).toEqual([
+    {
+      log: { path: SOCKET },
+      ...nothing,
+      // The stored failure may be one that was over since.
+      failing: [{ ...problem("source", SOCKET), since: null }],
+    },
+    {
+      log: LOG,
+      ...nothing,
+      failing: [{ ...problem("scan", LOG.path), since: "1970-01-01T00:00:01.000Z" }],
+    },
+  ])
+})
+
+it("a problem with the path of a listed log stands in that log's row", () => {
+  const logs = [{ log: LOG, steps: [], ...SEEN }]
+  expect(statusRows({ logs, problems: [problem("source", LOG.path)] }, new Map(), LIMITS)).toEqual([
+    {
+      log: LOG,
+      ...SEEN,
+      limits: LIMITS,
+      lastRotatedAt: null,
+      deferred: [],
+      failing: [{ ...problem("source", LOG.path), since: null }],
+    },
+  ])
+})
