@@ -145,6 +145,31 @@ describe("a running agent", () => {
     }),
   )
 
+  it.effect("looks at a log again as soon as it has been rotated, however long that took", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      const source = on.world.source(() => [logOf("a")])
+      const slow: Source = { ...source, reopen: (log) => Effect.delay(source.reopen(log), "50 millis") }
+      const agent = yield* agentOf(on, () => [], {
+        sources: [{ name: "slow", open: Effect.succeed(slow) }],
+        policy: { maxSize: 10, maxFiles: 99, compression: "none" },
+      })
+      const running = yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("2 seconds")
+      // 20 bytes every 10 ms: twice the limit at each look.
+      for (let at = 0; at < 300; at += 1) {
+        on.world.write(pathOf("a"), text.encode("20 bytes of a line. "), START)
+        yield* TestClock.adjust("10 millis")
+      }
+      // Two seconds of 50 ms rotations, each found done within 20 ms, after the onset.
+      const rotations = types(on.events).filter((type) => type === "Rotated").length
+      yield* stop(running)
+      assert.isAtLeast(rotations, 20)
+    }),
+  )
+
   it.effect("with a limit of 0 rotates once each interval, and with a negative one never", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

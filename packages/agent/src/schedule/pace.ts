@@ -13,6 +13,8 @@ export const MIN_LOOK_MS = 10
 const MAX_LOOK_MS = 1_000
 /** What looking at one idle log may cost, so that 10,000 of them are looked at every 5 s: about 1 % of a core. */
 const IDLE_MS_PER_LOG = 0.5
+/** Idle logs are looked at together, at multiples of this: waking up for each of them would cost more than looking. */
+const TOGETHER_MS = 250
 /** How much of an earlier rate still counts when the writer has slowed down: bursts come again. */
 const MEMORY = 0.8
 
@@ -37,5 +39,6 @@ export const observe = (pace: Pace, bytes: number, nowMs: number, maxSize: numbe
   pace.bytes = bytes
   pace.atMs = nowMs
   const leftMs = pace.bytesPerMs > 0 ? (maxSize - bytes) / pace.bytesPerMs : Infinity
-  pace.nextLookMs = nowMs + Math.min(longestMs, Math.max(MIN_LOOK_MS, leftMs * SHARE))
+  const waitMs = Math.max(MIN_LOOK_MS, leftMs * SHARE)
+  pace.nextLookMs = waitMs < longestMs ? nowMs + waitMs : Math.ceil((nowMs + longestMs) / TOGETHER_MS) * TOGETHER_MS
 }

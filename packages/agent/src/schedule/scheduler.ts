@@ -21,6 +21,8 @@ const FIRST_RETRY_MS = 1_000
 const STOP_LIMIT_MS = 20_000
 /** Passes over one log in a row, when upkeep or a rotation has left something to do at once. */
 const MAX_IN_A_ROW = 3
+/** A log that is being rotated may be full again by the time that is done: it is looked at this soon. */
+const ROTATING_LOOK_MS = 20
 /** Logs looked at before others get the processor. */
 const CHUNK = 256
 
@@ -253,7 +255,10 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           for (const entry of entries.values()) {
             seen += 1
             if (seen % CHUNK === 0) yield* Effect.yieldNow
-            if (entry.rotating) continue
+            if (entry.rotating) {
+              nextMs = Math.min(nextMs, nowMs + ROTATING_LOOK_MS)
+              continue
+            }
             if (entry.pace.nextLookMs <= nowMs) {
               ports.files.glance(entry.log.path, glance)
               observe(entry.pace, glance.bytes, nowMs, maxSize, longestMs)
