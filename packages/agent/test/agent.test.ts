@@ -511,6 +511,24 @@ describe("one pass over all logs", () => {
     }),
   )
 
+  it.effect("says so when what it did could not be recorded", () =>
+    Effect.gen(function* () {
+      const on = stage()
+      on.world.openWriter(pathOf("a"), START)
+      on.journal.fails = true
+      const agent = yield* agentOf(on, () => ["a"])
+      assert.deepStrictEqual((yield* agent.once).problems, [
+        {
+          path: "/journal",
+          step: "journal",
+          reason: "NoSpace",
+          message: "append /journal: disk full; what this pass did is not on record",
+          hint: "make room",
+        },
+      ])
+    }),
+  )
+
   it.effect("refuses a compression that no plugin brings, before anything is touched", () =>
     Effect.gen(function* () {
       const on = stage()

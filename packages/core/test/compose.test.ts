@@ -80,15 +80,51 @@ describe("several plugins", () => {
   it.effect.each([
     ["the same id", codec("gzip", ".pigz"), "the plugin gzip brings a codec gzip already"],
     ["the same suffix", codec("pigz", ".gz"), "the plugin gzip brings a codec .gz already"],
-    ["the id that stands for no compression", codec("none", ".n"), "\"none\" can't be a codec's id"],
-    ["an id with blanks", codec("g zip", ".g"), "\"g zip\" can't be a codec's id"],
-    ["an empty id", codec("", ".g"), "\"\" can't be a codec's id"],
-    ["the suffix of temporary files", codec("tmp", ".tmp"), "\".tmp\" can't be a codec's suffix"],
-    ["no dot", codec("zstd", "zst"), "\"zst\" can't be a codec's suffix"],
-    ["two dots", codec("zstd", ".tar.zst"), "\".tar.zst\" can't be a codec's suffix"],
-    ["a slash", codec("zstd", "./x"), "\"./x\" can't be a codec's suffix"],
-    ["a newline", codec("zstd", ".zst\n"), "\".zst\\n\" can't be a codec's suffix"],
-    ["an empty suffix", codec("zstd", ""), "\"\" can't be a codec's suffix"],
+    [
+      "the id that stands for no compression",
+      codec("none", ".n"),
+      '"none" can\'t be a codec\'s id: lower-case letters, digits and dashes, and not "none"',
+    ],
+    [
+      "an id with blanks",
+      codec("g zip", ".g"),
+      '"g zip" can\'t be a codec\'s id: lower-case letters, digits and dashes, and not "none"',
+    ],
+    [
+      "an empty id",
+      codec("", ".g"),
+      '"" can\'t be a codec\'s id: lower-case letters, digits and dashes, and not "none"',
+    ],
+    [
+      "the suffix of temporary files",
+      codec("tmp", ".tmp"),
+      '".tmp" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
+    [
+      "no dot",
+      codec("zstd", "zst"),
+      '"zst" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
+    [
+      "two dots",
+      codec("zstd", ".tar.zst"),
+      '".tar.zst" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
+    [
+      "a slash",
+      codec("zstd", "./x"),
+      '"./x" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
+    [
+      "a newline",
+      codec("zstd", ".zst\n"),
+      '".zst\\n" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
+    [
+      "an empty suffix",
+      codec("zstd", ""),
+      '"" can\'t be a codec\'s suffix: a dot, then letters and digits, and not ".tmp"',
+    ],
   ] as const)("are refused when a second codec has %s", ([, second, detail]) =>
     Effect.gen(function* () {
       const found = yield* refusal(of("gzip", { codecs: [codec("gzip", ".gz")] }), of("other", { codecs: [second] }))
@@ -117,7 +153,7 @@ describe("several plugins", () => {
         { message: error.message, hint: error.hint },
         {
           message: "plugin zipkin, tracer: the plugin otel brings a tracer already",
-          hint: "remove one of the two from the list of plugins, or mend the plugin",
+          hint: "mend the plugin, or remove it (or the other one that is named) from the list of plugins",
         },
       )
     }),

@@ -19,4 +19,5 @@ export const check = ({ file, json }: { readonly file: string; readonly json: bo
     ),
   )
 
-export const schema = Effect.sync(() => print(JSON.stringify(configJsonSchema(), null, 2)))
+export const schema = ({ json }: { readonly json: boolean }) =>
+  Effect.sync(() => (json ? printJson(configJsonSchema()) : print(JSON.stringify(configJsonSchema(), null, 2))))

@@ -128,10 +128,10 @@ const check = Command.make("check", { file: Argument.String("FILE"), json }, (in
   Command.withDescription("Validates a configuration with the plugins that it names. 78 if it can't be used."),
   Command.withShortDescription("Validates a configuration"),
 )
-const schema = Command.make("schema", {}, () =>
+const schema = Command.make("schema", { json }, (input) =>
   lazily(
     () => import("./config.ts"),
-    (module) => module.schema,
+    (module) => module.schema(input),
   ),
 ).pipe(
   Command.withDescription("Prints the configuration's JSON Schema, for editors."),

@@ -45,6 +45,8 @@ export interface Recorder {
   readonly record: (log: Log, fact: Fact, cause: Cause) => Effect.Effect<string>
   /** Offers the journal what waits, if it isn't too soon. */
   readonly flush: Effect.Effect<void>
+  /** Why events wait for the journal; null if none does. */
+  readonly trouble: () => JournalError | null
   readonly subscribe: Effect.Effect<PubSub.Subscription<Envelope>, never, Scope.Scope>
 }
 
@@ -67,7 +69,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const waiting: Array<Unstored> = []
     let journal: JournalShape | null = null
     let lost = 0
-    let outage: { readonly retryAtMs: number } | null = null
+    let outage: { readonly retryAtMs: number; readonly error: JournalError } | null = null
 
     const apply = (event: Envelope): void => {
       states.set(event.log.path, evolve(states.get(event.log.path) ?? initialState, event))
@@ -128,7 +130,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const failed = (error: JournalError): Effect.Effect<void> =>
       Effect.gen(function* () {
         const first = outage === null
-        outage = { retryAtMs: (yield* monotonicMs) + RETRY_MS }
+        outage = { retryAtMs: (yield* monotonicMs) + RETRY_MS, error }
         if (!first) return
         yield* Effect.logError(`${error.message}; rotation goes on, events wait`).pipe(
           Effect.annotateLogs({ hint: error.hint }),
@@ -167,7 +169,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     )
     // The last chance of what waits, however lately the journal has failed.
     const lastFlush = Effect.suspend(() => {
-      if (outage !== null) outage = { retryAtMs: 0 }
+      if (outage !== null) outage = { ...outage, retryAtMs: 0 }
       return flush
     })
     yield* Effect.addFinalizer(() => Effect.andThen(lastFlush, PubSub.shutdown(published)))
@@ -180,6 +182,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
       },
       record: (log, fact, cause) => Effect.tap(enqueue(log, fact, cause), () => flush),
       flush,
+      trouble: () => (waiting.length > 0 ? (outage?.error ?? null) : null),
       subscribe: PubSub.subscribe(published),
     }
   })

@@ -71,6 +71,17 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
     })
     yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: UPKEEPS, discard: true })
     yield* ports.recorder.flush
+    const trouble = ports.recorder.trouble()
+    if (trouble !== null) {
+      const { hint, message, path, reason } = trouble
+      tally.problems.push({
+        path,
+        step: "journal",
+        reason,
+        message: `${message}; what this pass did is not on record`,
+        hint,
+      })
+    }
     const { cleaned, compressed, deferred, problems, removed, rotated } = tally
     return { logs: logs.size, steps: { rotated, compressed, removed, cleaned }, deferred, problems }
   })

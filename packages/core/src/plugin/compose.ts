@@ -82,14 +82,16 @@ const refuse = (plugin: string, slot: PluginError["slot"], detail: string): Effe
       plugin,
       slot,
       detail,
-      hint: "remove one of the two from the list of plugins, or mend the plugin",
+      hint: "mend the plugin, or remove it (or the other one that is named) from the list of plugins",
     }),
   )
 
 const codecProblem = ({ id, suffix }: Codec, owners: ReadonlyMap<string, string>): string | null => {
-  if (id === NO_COMPRESSION || !/^[a-z0-9-]+$/.test(id)) return `${JSON.stringify(id)} can't be a codec's id`
+  if (id === NO_COMPRESSION || !/^[a-z0-9-]+$/.test(id)) {
+    return `${JSON.stringify(id)} can't be a codec's id: lower-case letters, digits and dashes, and not "${NO_COMPRESSION}"`
+  }
   if (suffix === TEMPORARY_SUFFIX || !/^\.[A-Za-z0-9]+$/.test(suffix))
-    return `${JSON.stringify(suffix)} can't be a codec's suffix`
+    return `${JSON.stringify(suffix)} can't be a codec's suffix: a dot, then letters and digits, and not "${TEMPORARY_SUFFIX}"`
   const taken = [id, suffix].find((key) => owners.has(key))
   return taken === undefined ? null : `the plugin ${owners.get(taken)} brings a codec ${taken} already`
 }
