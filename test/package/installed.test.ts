@@ -76,14 +76,14 @@ afterAll(() => {
   if (project !== "") rmSync(project, { recursive: true, force: true })
 })
 
-test("each package holds its sources, its build, its licence and its README, and nothing else", () => {
+test("each package holds its sources, its build, its licence and its README, the agent its command, and nothing else", () => {
   const tops = packed.map(({ name, files }) => ({
     name,
     tops: [...new Set(files.map(({ path }) => path.split("/")[0]))].toSorted(),
   }))
   const expected = ["LICENSE", "README.md", "dist", "package.json", "src"]
   expect(tops.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual([
-    { name: "@cordwood/agent", tops: expected },
+    { name: "@cordwood/agent", tops: ["LICENSE", "README.md", "bin", "dist", "package.json", "src"] },
     { name: "@cordwood/core", tops: expected },
     { name: "@cordwood/fs-adapter", tops: expected },
     { name: "@cordwood/plugin-gzip", tops: expected },
