@@ -136,6 +136,9 @@ const resolveModule = (from: string, name: string): string | null => {
 
 const notFound = (file: string, use: string): string => {
   if (isPath(use)) return `found ${JSON.stringify(use)}; there is no module at ${resolve(dirname(file), use)}`
+  if (existsSync(resolve(dirname(file), use))) {
+    return `found ${JSON.stringify(use)}, which is taken for a package's name, and none of that name is installed; did you mean ./${use}?`
+  }
   const meant = nearest(use, KNOWN)
   if (meant !== null && meant !== use)
     return `found ${JSON.stringify(use)}, which is not installed; did you mean ${meant}?`

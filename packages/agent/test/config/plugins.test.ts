@@ -85,6 +85,16 @@ describe("a plugin is refused", () => {
       '4:10: plugins[0].use: found "nowhere-plugin", which is not installed for DIR; run: npm install --prefix DIR nowhere-plugin',
     ],
     [
+      "that is a file beside the configuration, named like a package",
+      "  - use: throws.mjs",
+      '4:10: plugins[0].use: found "throws.mjs", which is taken for a package\'s name, and none of that name is installed; did you mean ./throws.mjs?',
+    ],
+    [
+      "that is a file further down, named like a package",
+      "  - use: folder/main.js",
+      '4:10: plugins[0].use: found "folder/main.js", which is taken for a package\'s name, and none of that name is installed; did you mean ./folder/main.js?',
+    ],
+    [
       "that is misspelt",
       '  - use: "@cordwood/plugin-zst"',
       '4:10: plugins[0].use: found "@cordwood/plugin-zst", which is not installed; did you mean @cordwood/plugin-zstd?',
