@@ -340,7 +340,7 @@ describe("a running agent", () => {
                 step: "source",
                 path: "world",
                 reason: "Unavailable",
-                message: "world list world: a fault to order",
+                message: "world list: a fault to order",
                 hint: "none",
               },
             },

@@ -248,11 +248,12 @@ describe("a problem", () => {
         path: socket,
         step: "source",
         reason: "Unavailable",
-        message: expect.stringContaining(`cri unix://${socket} list ${socket}: `) as string,
+        message: `cri unix://${socket} list: connect ENOENT`,
         hint: expect.stringContaining("check that the container runtime runs") as string,
       },
     })
-    expect(stderr).toContain(`cordwood: source: cri unix://${socket} list ${socket}: `)
+    expect(stderr).toContain(`cordwood: source: cri unix://${socket} list: connect ENOENT\n`)
+    expect(stderr.split(socket), "the socket is named once").toHaveLength(2)
   })
   it("that is over is not in status any more: neither of a source nor of the journal", async () => {
     const sound = readFileSync(host.config, "utf8")

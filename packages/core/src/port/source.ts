@@ -25,7 +25,9 @@ export class SourceError extends Data.TaggedError("SourceError")<{
   readonly hint: string
 }> {
   override get message(): string {
-    return `${this.source} ${this.op} ${this.target}: ${this.detail}`
+    // A source is often named for what the error is about: a socket, a pattern.
+    const about = this.source.endsWith(this.target) ? "" : ` ${this.target}`
+    return `${this.source} ${this.op}${about}: ${this.detail}`
   }
 }
 

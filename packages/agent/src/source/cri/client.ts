@@ -63,7 +63,8 @@ const readFailure = (method: Method, code: number, details: string, timeoutMs: n
     const errno = /^connect (E[A-Z]+) /.exec(trouble)?.[1] ?? null
     return errno === null
       ? failure("Invalid", `what answers there doesn't speak gRPC: ${trouble}`)
-      : new CallFailure({ method, reason: "Unavailable", detail: oneLine(trouble), errno, unimplemented: false })
+      : // Without the socket, which whoever calls names already.
+        new CallFailure({ method, reason: "Unavailable", detail: `connect ${errno}`, errno, unimplemented: false })
   }
   // Some web server; grpc-js makes a gRPC status of its answer.
   if (details.startsWith("Received HTTP status code")) return failure("Invalid", details)

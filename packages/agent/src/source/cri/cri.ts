@@ -99,7 +99,7 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
       target,
       reason: failure.reason,
       detail: failure.detail,
-      hint: hintFor(failure, socket, timeoutMs),
+      hint: hintFor(failure, timeoutMs),
     })
   const invalid = (target: string, detail: string, hint: string): SourceError =>
     new SourceError({ source: name, op: "list", target, reason: "Invalid", detail, hint })
@@ -280,21 +280,22 @@ const logDirectoryIn = (info: Readonly<Record<string, string>>): string | null =
   }
 }
 
-const hintFor = ({ errno, method, reason, unimplemented }: CallFailure, socket: string, timeoutMs: number): string => {
+/** The socket is in the source's name, with which every message begins. */
+const hintFor = ({ errno, method, reason, unimplemented }: CallFailure, timeoutMs: number): string => {
   if (unimplemented) {
-    return `what answers at ${socket} doesn't know ${method} of CRI v1: use containerd 1.6 or later with its CRI plugin enabled, or CRI-O 1.20 or later`
+    return `what answers there doesn't know ${method} of CRI v1: use containerd 1.6 or later with its CRI plugin enabled, or CRI-O 1.20 or later`
   }
   switch (reason) {
     case "Unavailable":
       return errno === "EACCES" || errno === "EPERM"
-        ? `run the agent as root, or let its user open ${socket}`
-        : `check that the container runtime runs (systemctl status containerd) and that endpoint names its socket: ${socket}; it is tried again by itself`
+        ? "run the agent as root, or let its user open the socket"
+        : "check that the container runtime runs (systemctl status containerd) and that endpoint names its socket; it is tried again by itself"
     case "DeadlineExceeded":
-      return `the runtime at ${socket} is stuck or overloaded: see its own log; if it is just slow, raise the source's timeout (${timeoutMs} ms)`
+      return `the runtime is stuck or overloaded: see its own log; if it is just slow, raise the source's timeout (${timeoutMs} ms)`
     case "NotFound":
       return "the container has ended meanwhile: nothing to do"
     case "Invalid":
-      return `check that endpoint names a container runtime's CRI socket: ${socket}`
+      return "check that endpoint names a container runtime's CRI socket"
     default:
       return "see the message and the runtime's own log; it is tried again on the next pass"
   }
