@@ -167,4 +167,15 @@ describe("the journal without permission", () => {
       assert.match(line ?? "", /^failed Denied open /, denied)
     }
   })
+  it("tells who may not look for it to ask as the agent's user", async () => {
+    const directory = aDirectory()
+    const path = join(directory, "journal.db")
+    chmodSync(directory, process.geteuid?.() === 0 ? 0o700 : 0o000)
+    assert.strictEqual(
+      await journalProcess("look", path).line(),
+      "Denied: The journal is for the agent's user alone: run this as that user, such as root.",
+    )
+    chmodSync(directory, 0o755)
+    assert.strictEqual(await journalProcess("look", path).line(), "none")
+  })
 })

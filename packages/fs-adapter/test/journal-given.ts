@@ -99,7 +99,7 @@ export interface JournalProcess {
   readonly line: () => Promise<string | null>
   readonly kill: (signal: NodeJS.Signals) => Promise<void>
 }
-export const journalProcess = (mode: "hold" | "append" | "unprivileged", path: string): JournalProcess => {
+export const journalProcess = (mode: "hold" | "append" | "unprivileged" | "look", path: string): JournalProcess => {
   const script = fileURLToPath(new URL("journal-process.ts", import.meta.url))
   const child = spawn(process.execPath, ["--conditions=cordwood-source", script, mode, path], {
     stdio: ["pipe", "pipe", "inherit"],

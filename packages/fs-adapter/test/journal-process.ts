@@ -1,18 +1,23 @@
 /**
- * A process that keeps a journal, for tests that need a second one: `hold` appends once, `append` until it is killed, and
- * `unprivileged` is `hold` by a user without rights, from when the program is loaded.
+ * A process that keeps a journal, for tests that need a second one: `hold` appends once, `append` until it is killed,
+ * `unprivileged` is `hold` by a user without rights, from when the program is loaded, and `look` what such a user is told of a journal.
  */
 import { randomUUID } from "node:crypto"
 import { Effect } from "effect"
 import { Journal, type Unstored } from "@cordwood/core"
-import { sqliteJournal } from "../src/index.ts"
+import { journalObstacle, sqliteJournal } from "../src/index.ts"
 
 /** As in `journal-given.ts`, which a process without a test can't load. */
 const NOBODY = 65_534
 const [mode, path = ""] = process.argv.slice(2)
-if (mode === "unprivileged" && process.geteuid?.() === 0) {
+if ((mode === "unprivileged" || mode === "look") && process.geteuid?.() === 0) {
   process.setgid?.(NOBODY)
   process.setuid?.(NOBODY)
+}
+if (mode === "look") {
+  const obstacle = journalObstacle(path)
+  console.log(obstacle === null ? "none" : `${obstacle.reason}: ${obstacle.hint}`)
+  process.exit()
 }
 const event = (): Unstored => ({
   id: randomUUID(),

@@ -11,7 +11,7 @@ import { journalSuite } from "@cordwood/core/testing"
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import * as z from "zod"
-import { sqliteJournal, sqliteJournalReader } from "../src/index.ts"
+import { journalObstacle, sqliteJournal, sqliteJournalReader } from "../src/index.ts"
 import {
   aDirectory,
   aPath,
@@ -291,6 +291,30 @@ describe("a reader of the journal", () => {
       )
     }
     assert.deepStrictEqual(readdirSync(dirname(path)), [])
+  })
+
+  it("tells a journal that is yet to begin from one that can't, and creates nothing", async () => {
+    const directory = aDirectory()
+    mkdirSync(join(directory, "open"))
+    chmodSync(join(directory, "open"), 0o777)
+    writeFileSync(join(directory, "file"), "")
+    const obstacleTo = (path: string): unknown => {
+      const obstacle = journalObstacle(join(directory, path))
+      return obstacle === null ? null : [obstacle.reason, obstacle.detail.replaceAll(directory, "DIR")]
+    }
+    const before = readdirSync(directory)
+    const found = ["journal.db", "new/journal.db", "a/b/journal.db", "file/journal.db", "file/a/journal.db"]
+    assert.deepStrictEqual([...found, "open/journal.db"].map(obstacleTo), [
+      null,
+      null,
+      ["Other", "neither DIR/a/b nor the directory above it exists"],
+      ["Other", "DIR/file is no directory"],
+      ["Other", "DIR/file is no directory"],
+      ["Other", "everybody may rename files in DIR/open"],
+    ])
+    assert.deepStrictEqual(readdirSync(directory), before)
+    await (await openJournal({ path: join(directory, "new/journal.db") })).close()
+    assert.strictEqual(obstacleTo("new/journal.db"), null)
   })
 
   it("reads while the agent has it open, after the agent has gone, and leaves no file behind", async () => {

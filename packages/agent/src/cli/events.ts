@@ -1,6 +1,6 @@
 /** `events`: what the journal holds, and, with `--follow`, what is added to it. Reads the journal beside a running daemon; writes nothing. */
-import { type Decoded, type Envelope, Log } from "@cordwood/core"
-import { sqliteJournalReader, type JournalReader } from "@cordwood/fs-adapter"
+import { type Decoded, type Envelope, type JournalError, Log } from "@cordwood/core"
+import { journalObstacle, sqliteJournalReader, type JournalReader } from "@cordwood/fs-adapter"
 import { Effect } from "effect"
 import { existsSync, statSync } from "node:fs"
 import { loadConfig } from "../config/load.ts"
@@ -30,12 +30,18 @@ export const events = (input: EventsInput) =>
     const reader = sqliteJournalReader({ path })
     const show = printer(input)
     if (input.follow) return yield* untilSignal(follow(reader, path, input.since, show))
-    if (!existsSync(path)) return say(noJournal(path))
+    if (!existsSync(path)) return yield* sayNoJournal(path)
     yield* catchUp(reader, 0, input.since, show)
   })
 
-export const noJournal = (path: string): string =>
-  `cordwood: there is no journal at ${safe(path)} yet; cordwood run begins it`
+const noJournal = (path: string): string => `cordwood: there is no journal at ${safe(path)} yet; cordwood run begins it`
+
+/** Says that there is no journal yet; fails if there can't be one, or none that this user may look for. */
+export const sayNoJournal = (path: string): Effect.Effect<void, JournalError> =>
+  Effect.suspend(() => {
+    const obstacle = journalObstacle(path)
+    return obstacle === null ? Effect.sync(() => say(noJournal(path))) : Effect.fail(obstacle)
+  })
 
 /** Shows everything after a position; succeeds with the last one there was. */
 const catchUp = (reader: JournalReader, after: number, since: string | null, show: (decoded: Decoded) => void) =>
@@ -57,10 +63,14 @@ const positionOf = (decoded: Decoded): number => {
   return typeof position === "number" ? position : 0
 }
 
-/** Tells a journal's file from one that was begun anew in its place; null if there is none. */
+/** Tells a journal's file from one that was begun anew in its place; null if there is none that can be seen. */
 const identityOf = (path: string): string | null => {
-  const seen = statSync(path, { throwIfNoEntry: false, bigint: true })
-  return seen === undefined ? null : `${seen.dev}:${seen.ino}:${seen.birthtimeNs}`
+  try {
+    const seen = statSync(path, { bigint: true })
+    return `${seen.dev}:${seen.ino}:${seen.birthtimeNs}`
+  } catch {
+    return null
+  }
 }
 
 /** Never ends. A journal that is away is waited for; one that was begun anew holds nothing that was shown, and is read from its start. */
@@ -87,7 +97,11 @@ const follow = (reader: JournalReader, path: string, since: string | null, show:
             }),
           ),
         )
-      } else complain(`${noJournal(path)}; waiting for it`)
+      } else {
+        const obstacle = journalObstacle(path)
+        if (obstacle === null) complain(`${noJournal(path)}; waiting for it`)
+        else complain(`cordwood: ${safe(obstacle.message)}; ${safe(obstacle.hint)}`)
+      }
       yield* Effect.sleep(FOLLOW_EVERY_MS)
     }
   })

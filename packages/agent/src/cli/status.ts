@@ -17,11 +17,11 @@ import { existsSync } from "node:fs"
 import type { Settings } from "../agent-options.ts"
 import type { PlannedLog, PlanReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
-import { noJournal } from "./events.ts"
+import { sayNoJournal } from "./events.ts"
 import { labelOf } from "./event-text.ts"
 import { failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
 import { sayNoLogs, sayProblems } from "./once.ts"
-import { type Colors, colorsFor, columns, print, printJson, safe, say } from "./terminal.ts"
+import { type Colors, colorsFor, columns, print, printJson, safe } from "./terminal.ts"
 
 export const status = ({ config: file, json }: { readonly config: string; readonly json: boolean }) =>
   Effect.scoped(
@@ -34,7 +34,12 @@ export const status = ({ config: file, json }: { readonly config: string; readon
       if (json) for (const row of rows) printJson(row)
       else if (rows.length > 0) print(statusTable(rows, yield* Clock.currentTimeMillis))
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
-      if (!existsSync(journal.path)) say(noJournal(journal.path))
+      if (!existsSync(journal.path)) {
+        // The disk has been shown nevertheless.
+        yield* sayNoJournal(journal.path).pipe(
+          Effect.catch(({ hint, message }) => Effect.sync(() => sayProblem(message, hint))),
+        )
+      }
       // The table has them in it already.
       if (json) sayProblems(problems)
       yield* failIfAny(problems)

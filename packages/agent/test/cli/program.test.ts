@@ -399,6 +399,27 @@ describe("once, then what the journal says", () => {
   })
 })
 
+describe("a journal that isn't there", () => {
+  it("is yet to begin where it can, and otherwise status and events say what is wrong", async () => {
+    const yet = await cordwood("status", "--config", host.config)
+    expect({ code: yet.code, stderr: yet.stderr }).toEqual({
+      code: 0,
+      stderr: `cordwood: there is no journal at ${host.directory}/journal/journal.db yet; cordwood run begins it\n`,
+    })
+    const file = join(host.directory, "logs/a.log/journal.db")
+    writeFileSync(host.config, readFileSync(host.config, "utf8").replace(/path: .*db/, `path: ${file}`))
+    const wrong = `cordwood: look for ${file}: ${host.logs}/a.log is no directory\n    Correct journal.path.\n`
+    const status = await cordwood("status", "--config", host.config)
+    expect({ code: status.code, stderr: status.stderr }).toEqual({ code: 0, stderr: wrong })
+    expect(status.stdout).toContain("a.log")
+    expect(await cordwood("events", "--config", host.config)).toEqual({ code: 1, stdout: "", stderr: wrong })
+    const follow = start(["events", "--config", host.config, "--follow"])
+    await until(() => follow.stderr() !== "", follow.stderr)
+    follow.child.kill("SIGINT")
+    expect((await follow.ended).stderr).toBe(`${wrong.trimEnd().replace("\n    ", "; ")}\n`)
+  })
+})
+
 describe("run", () => {
   it.each(["SIGTERM", "SIGINT"] as const)(
     "rotates until %s and ends with 0; --json prints the events and nothing else",

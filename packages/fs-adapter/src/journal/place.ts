@@ -69,16 +69,20 @@ export const ensureDirectory = (path: string): void => {
     mkdirSync(directory, { mode: DIRECTORY_MODE })
     syncDirectory(dirname(directory))
   } catch (error) {
-    if (errno(error) === "ENOENT") {
-      throw new Refusal(
-        "Other",
-        `neither ${directory} nor the directory above it exists`,
-        `Create ${dirname(directory)}, or correct journal.path.`,
-      )
-    }
+    if (errno(error) === "ENOENT") refuseMissing(directory)
     if (errno(error) !== "EEXIST" && !isDirectory(directory)) throw error
   }
-  const seen = statSync(directory)
+  refuseUnfit(directory, statSync(directory))
+}
+
+const refuseMissing = (directory: string): never => {
+  throw new Refusal(
+    "Other",
+    `neither ${directory} nor the directory above it exists`,
+    `Create ${dirname(directory)}, or correct journal.path.`,
+  )
+}
+const refuseUnfit = (directory: string, seen: Stats): void => {
   if (!seen.isDirectory()) {
     throw new Refusal("Other", `${directory} is no directory`, "Correct journal.path.")
   }
@@ -88,6 +92,33 @@ export const ensureDirectory = (path: string): void => {
       `everybody may rename files in ${directory}`,
       `Run chmod o-w ${directory}, or let journal.path name a directory in it, which the agent then creates for itself.`,
     )
+  }
+}
+
+/**
+ * Throws what `ensureDirectory` would, as far as looking tells: of the caller's own rights only the one to look counts, since an agent often
+ * has more than who asks. Creates nothing.
+ */
+export const lookForDirectory = (path: string): void => {
+  const directory = dirname(path)
+  const seen = statOrNull(directory)
+  if (seen !== null) return refuseUnfit(directory, seen)
+  const above = statOrNull(dirname(directory))
+  if (above === null) return refuseMissing(directory)
+  if (!above.isDirectory()) throw new Refusal("Other", `${dirname(directory)} is no directory`, "Correct journal.path.")
+  try {
+    accessSync(dirname(directory), constants.W_OK)
+  } catch (error) {
+    if (errno(error) === "EROFS") throw error
+  }
+}
+
+const statOrNull = (path: string): Stats | null => {
+  try {
+    return statSync(path)
+  } catch (error) {
+    if (errno(error) === "ENOENT" || errno(error) === "ENOTDIR") return null
+    throw error
   }
 }
 

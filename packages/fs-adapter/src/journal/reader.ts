@@ -2,13 +2,14 @@
  * A journal as another process reads it, while its agent writes or when there is none. Opens the file for one read and closes
  * it again, so that it never keeps a replaced journal open or the agent's log of writes from being emptied. Writes nothing.
  */
+import { existsSync } from "node:fs"
 import { pathToFileURL } from "node:url"
 import { resolve } from "node:path"
 import { Effect } from "effect"
 import type { DatabaseSync } from "node:sqlite"
-import type { Decoded, DecodeOptions, JournalError, JournalQuery, JournalShape } from "@cordwood/core"
+import { type Decoded, type DecodeOptions, JournalError, type JournalQuery, type JournalShape } from "@cordwood/core"
 import { isConnectionLost, journalError, Refusal } from "./failure.ts"
-import { lstatOrNull } from "./place.ts"
+import { lookForDirectory, lstatOrNull } from "./place.ts"
 import { readEvents, replayEvents } from "./rows.ts"
 import { isEmpty } from "./schema.ts"
 import { openDatabase } from "./sqlite.ts"
@@ -29,6 +30,30 @@ export const sqliteJournalReader = (options: JournalReaderOptions): JournalReade
     replay: reading(path, "replay", (db) => replayEvents(db, decode)),
   }
 }
+
+/**
+ * Why there can be no journal at `path` before somebody does something about it, as far as looking tells; null where there is one, or an agent
+ * would begin one. Touches nothing.
+ */
+export const journalObstacle = (path: string): JournalError | null => {
+  const absolute = resolve(path)
+  try {
+    if (existsSync(absolute)) return null
+    lookForDirectory(absolute)
+    // That there is none is seen only by who may look.
+    lstatOrNull(absolute)
+    return null
+  } catch (error) {
+    return readerError("look for", absolute, error)
+  }
+}
+
+/** Who reads is not the agent, and must not be told to change the agent's rights. */
+const readerError = (op: string, path: string, error: unknown): JournalError => {
+  const failure = journalError(op, path, error)
+  return failure.reason === "Denied" ? new JournalError({ ...failure, hint: DENIED }) : failure
+}
+const DENIED = "The journal is for the agent's user alone: run this as that user, such as root."
 
 const reading = (
   path: string,
@@ -53,7 +78,7 @@ const reading = (
         return withDatabase(path, use)
       }
     },
-    catch: (error) => journalError(op, path, error),
+    catch: (error) => readerError(op, path, error),
   })
 
 const NO_JOURNAL = "Is journal.path right, and has an agent run on this machine?"
