@@ -81,12 +81,13 @@ const planTable = (logs: ReadonlyArray<PlannedLog>): string => {
     rows.map(filled),
     colors,
     new Set([1, 2, 5]),
+    { width: process.stdout.columns, lead: 3 },
   )
 }
 const filled = (cells: ReadonlyArray<string>): ReadonlyArray<string> => [...cells, "", "", ""].slice(0, 7)
 
 const stepCells = (step: Step): ReadonlyArray<string> => {
-  const { bytes, codec, path, reason, step: name, to } = stepJson(step)
-  const detail = to === undefined ? (reason ?? "") : `to ${nameOf(to)}${codec === undefined ? "" : ` (${codec})`}`
+  const { bytes, path, reason, step: name, to } = stepJson(step)
+  const detail = to === undefined ? (reason ?? "") : `to ${nameOf(to)}`
   return [name, safe(nameOf(path)), bytes === undefined ? "" : formatBytes(bytes), safe(detail)]
 }

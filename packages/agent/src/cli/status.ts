@@ -160,7 +160,7 @@ const statusTable = (rows: ReadonlyArray<LogStatus>, nowMs: number): string => {
       state,
     ])
   })
-  return columns(heads, lines, colors, new Set([1, 2, 3]))
+  return columns(heads, lines, colors, new Set([1, 2, 3]), { width: process.stdout.columns, lead: 1 })
 }
 
 const activeText = ({ activeBytes, files, limits }: LogStatus): string => {

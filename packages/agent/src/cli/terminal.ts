@@ -1,6 +1,6 @@
 /** What this program writes to, and how: colours, columns, hostile text, a closed pipe. Knows nothing of logs or events. */
-import Table from "cli-table3"
 import pc from "picocolors"
+import stringWidth from "string-width"
 
 export type Colors = ReturnType<typeof pc.createColors>
 /** A stream as far as the choice of colours goes. */
@@ -28,46 +28,76 @@ export const safe = (text: string): string =>
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`
   })
 
-/** Columns without borders, as kubectl prints them: the same on a terminal and in a pipe. Numbers of a column go to the right. */
+const GAP = "  "
+/** What follows the first line of a row stands in by this much more than a row's second line. */
+const HANG = GAP + GAP
+/** On a terminal that is narrower than this nothing is arranged; it breaks the lines as it likes. */
+const MIN_WIDTH = 40
+
+/** How a table is fitted into a terminal. */
+export interface Fitting {
+  /** The terminal's columns, `process.stdout.columns`; undefined in a pipe, where every row is one line whatever its length. */
+  readonly width: number | undefined
+  /** How many columns of a row, at its left, may stand on a line of their own, above the others. */
+  readonly lead: number
+}
+
+/**
+ * Columns without borders, as kubectl prints them. Numbers of a column go to the right. In a terminal that is too narrow for that, cells that
+ * lead stand above the others, and a last cell that still finds no room stands below, broken between words.
+ */
 export const columns = (
   heads: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   colors: Colors,
   right: ReadonlySet<number> = new Set(),
+  { lead, width = 0 }: Fitting = { lead: 0, width: undefined },
 ): string => {
-  const none = {
-    top: "",
-    "top-mid": "",
-    "top-left": "",
-    "top-right": "",
-    bottom: "",
-    "bottom-mid": "",
-    "bottom-left": "",
+  const all = [heads.map((head) => colors.dim(head)), ...rows].map((row) => row.map(cellOf))
+  const widths = heads.map((_, column) => all.reduce((most, row) => Math.max(most, row[column]?.width ?? 0), 0))
+  /** The cells of a row from `first` on, the last of them below the others if there are more than `room` columns. */
+  const rowLines = (cells: ReadonlyArray<Cell>, first: number, indent: string, room: number): ReadonlyArray<string> => {
+    const last = cells.at(-1) ?? cellOf("")
+    const padded = cells.slice(first, -1).map((cell, index) => {
+      const fill = " ".repeat((widths[first + index] ?? 0) - cell.width)
+      return right.has(first + index) ? fill + cell.text : cell.text + fill
+    })
+    const before = indent + padded.map((text) => text + GAP).join("")
+    const fixed = widths.slice(first, -1).reduce((sum, one) => sum + one + GAP.length, indent.length)
+    if (fixed + last.width <= room || last.width === 0) return [(before + last.text).trimEnd()]
+    const below = wrap(last.text, room - HANG.length).map((line) => HANG + line)
+    return before.trim() === "" ? below : [before.trimEnd(), ...below]
   }
-  const table = new Table({
-    chars: {
-      ...none,
-      "bottom-right": "",
-      left: "",
-      "left-mid": "",
-      mid: "",
-      "mid-mid": "",
-      right: "",
-      "right-mid": "",
-      middle: "  ",
-    },
-    style: { head: [], border: [], "padding-left": 0, "padding-right": 0 },
-    colAligns: heads.map((_, column) => (right.has(column) ? "right" : "left")),
+  const flat = all.flatMap((cells) => rowLines(cells, 0, "", width >= MIN_WIDTH ? width : Infinity))
+  if (width < MIN_WIDTH) return flat.join("\n")
+  const stacked = all.flatMap((cells) => {
+    const above = cells.slice(0, lead).filter((cell) => cell.width > 0)
+    const rest = rowLines(cells, lead, GAP, width)
+    return above.length === 0 ? rest : [above.map(({ text }) => text).join(GAP), ...rest]
   })
-  table.push(
-    heads.map((head) => colors.dim(head)),
-    ...rows.map((row) => [...row]),
-  )
-  return table
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n")
+  const fits = flat.every((line) => stringWidth(line) <= width)
+  return (fits && flat.length <= stacked.length ? flat : stacked).join("\n")
+}
+
+interface Cell {
+  readonly text: string
+  readonly width: number
+}
+const cellOf = (text: string): Cell => ({ text, width: stringWidth(text) })
+
+/** Breaks between words only: a path that is cut can't be copied. */
+const wrap = (text: string, width: number): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  let line = ""
+  for (const word of text.split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`
+    if (line === "" || stringWidth(longer) <= width) line = longer
+    else {
+      lines.push(line)
+      line = word
+    }
+  }
+  return [...lines, line]
 }
 
 /** Prints a line on standard output, where results go and nothing else. */

@@ -158,7 +158,7 @@ export const accountText = (
     fault(account.outOfOrder),
     fault(account.garbled),
   ])
-  const heads = ["LOG", "WRITTEN", "ON DISK", "REMOVED", "MISSING", "DOUBLED", "OUT OF ORDER", "GARBLED"]
+  const heads = ["LOG", "WRITTEN", "ON DISK", "REMOVED", "MISSING", "DOUBLED", "REORDERED", "GARBLED"]
   const total = accounts.reduce((sum, { written }) => sum + written, 0)
   const ratio = compressedTo > 0 ? ` (${(compressedFrom / compressedTo).toFixed(1)}x smaller)` : ""
   const acts = `${count(rotated)} rotated, ${count(compressed)} compressed${ratio}, ${count(removed)} removed by policy${failed > 0 ? `, ${count(failed)} failed` : ""}`

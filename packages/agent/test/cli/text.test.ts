@@ -58,6 +58,60 @@ it("columns stand under their heads, numbers to the right", () => {
   ).toBe("LOG         SIZE  STATE\na            1 B  ok\nlonger  10.0 MiB")
 })
 
+describe("columns in a terminal", () => {
+  const heads = ["LOG", "FILES", "STEP", "DETAIL"]
+  const rows = [
+    ["/var/log/pods/shop_web-0/nginx/0.log", "12", "rotate", "to 0.log.1"],
+    ["", "", "compress", "to 0.log.1.gz"],
+    ["/run/nobody.sock", "", "", "source fails: connect ENOENT; check that the container runtime runs"],
+  ]
+  const shown = (width: number | undefined): ReadonlyArray<string> =>
+    columns(heads, rows, NONE, new Set([1]), { width, lead: 2 }).split("\n")
+  it("are one line a row where there is room, or no terminal", () => {
+    const flat = [
+      "LOG                                   FILES  STEP      DETAIL",
+      "/var/log/pods/shop_web-0/nginx/0.log     12  rotate    to 0.log.1",
+      "                                             compress  to 0.log.1.gz",
+      "/run/nobody.sock                                       source fails: connect ENOENT; check that the container runtime runs",
+    ]
+    expect([shown(undefined), shown(0), shown(122)]).toEqual([flat, flat, flat])
+  })
+  it("have a last cell that finds no room below", () => {
+    expect(shown(72)).toEqual([
+      "LOG                                   FILES  STEP      DETAIL",
+      "/var/log/pods/shop_web-0/nginx/0.log     12  rotate    to 0.log.1",
+      "                                             compress  to 0.log.1.gz",
+      "/run/nobody.sock",
+      "    source fails: connect ENOENT; check that the container runtime runs",
+    ])
+  })
+  it("have what leads above where that isn't enough, and break between words only", () => {
+    expect(shown(44)).toEqual([
+      "LOG  FILES",
+      "  STEP      DETAIL",
+      "/var/log/pods/shop_web-0/nginx/0.log  12",
+      "  rotate    to 0.log.1",
+      "  compress  to 0.log.1.gz",
+      "/run/nobody.sock",
+      "    source fails: connect ENOENT; check that",
+      "    the container runtime runs",
+    ])
+  })
+  it("count wide characters as terminals do, and colours as nothing", () => {
+    const colors = colorsFor({ isTTY: true }, {})
+    expect(
+      columns(
+        ["A", "B"],
+        [
+          ["日本", colors.red("ok")],
+          ["abcd", ""],
+        ],
+        NONE,
+      ),
+    ).toBe(`A     B\n日本  ${colors.red("ok")}\nabcd`)
+  })
+})
+
 describe("--log", () => {
   const web = { path: "/var/log/pods/shop_web-0_1/nginx/0.log", namespace: "shop", pod: "web-0", container: "nginx" }
   it.each<readonly [string, boolean]>([
