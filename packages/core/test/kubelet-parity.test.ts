@@ -197,6 +197,10 @@ class Node {
   /** The name that the file which the writer holds open has now; null once another file was renamed over it. */
   held: string | null = "0.log"
   compressing: "works" | "fails" = "works"
+  /** The writer, told to reopen by a signal, has yet to do so, and writes to the file it holds while that is compressed. */
+  late = false
+  /** Stamps of segments that a guard wants to have kept for now: they are not where they must be before they go. */
+  readonly guarded = new Set<string>()
   reopening: Reopening = "answers"
   #line = 0
 
@@ -228,13 +232,19 @@ class Node {
     if (byPolicy) this.removed.push(...(this.files.get(name)?.lines ?? []))
     this.files.delete(name)
   }
-  compress(name: string): void {
+  /** `unchanged`: what was read goes, or nothing does. */
+  compress(name: string, unchanged: boolean): void {
     if (this.compressing === "fails") throw new Error("no space left on device")
-    this.files.set(`${name}.gz`, { lines: this.files.get(name)?.lines ?? [], archive: "whole" })
+    const lines = this.files.get(name)?.lines ?? []
+    this.files.set(`${name}.gz`, { lines, archive: "whole" })
+    if (this.late && this.held === name) this.write()
+    if (unchanged && this.files.get(name)?.lines !== lines) throw new Error("it is still being written to")
     this.files.delete(name)
+    if (this.held === name) this.held = null
   }
   /** The writer opens its path anew; the answer may not arrive. */
   reopen(): void {
+    if (this.late) return
     if (!this.files.has("0.log")) this.files.set("0.log", { lines: [], archive: "none" })
     this.held = "0.log"
     if (this.reopening === "answers") return
@@ -271,7 +281,7 @@ const kubelet = (node: Node, localStamp: string, maxFiles = 5): void => {
   const excess = inUse.slice(0, Math.max(0, inUse.length - (maxFiles - 2)))
   for (const name of excess) node.remove(name, true)
   try {
-    for (const name of inUse.slice(excess.length)) if (!name.endsWith(".gz")) node.compress(name)
+    for (const name of inUse.slice(excess.length)) if (!name.endsWith(".gz")) node.compress(name, false)
     node.rename("0.log", `0.log.${localStamp}`)
     try {
       node.reopen()
@@ -310,15 +320,19 @@ const cordwood = (node: Node, utcStamp: string, maxFiles = 5, maxSize = 0): Read
         case "Clean": {
           // The twin must prove that it holds the original before that goes (`LogFiles.matches`).
           const twin = step.reason === "superseded" && step.twin !== "active" ? step.twin.name : null
-          const proven = twin === null || node.files.get(twin)?.archive === "whole"
+          const held = twin === null ? undefined : node.files.get(twin)
+          const original = node.files.get(nameOf(step.file.path))
+          const proven = twin === null || (held?.archive === "whole" && held.lines === original?.lines)
           node.remove(proven ? nameOf(step.file.path) : twin, false)
           break
         }
         case "Remove":
-          node.remove(step.segment.name, true)
+          // Every guard is asked before (`Composed.mayRemove`).
+          if (!node.guarded.has(step.segment.stamp)) node.remove(step.segment.name, true)
           break
         case "Compress":
-          node.compress(step.segment.name)
+          // Removed only as it was read (`LogFiles.remove`, `unchanged`).
+          node.compress(step.segment.name, true)
           break
         case "Rotate": {
           const to = nameOf(step.to)
@@ -499,6 +513,44 @@ describe("where Cordwood goes further", () => {
       "0.log",
     ])
     expect(nodes.cordwood.lost()).toEqual([])
+  })
+
+  it("a segment that its writer still holds: the kubelet compresses what there is, and deletes what comes after", () => {
+    const segment = "0.log.20260909-043300"
+    const nodes = both(
+      (pass, node) => {
+        node.held = segment
+        node.late = true
+        pass(node, NOW)
+      },
+      { [segment]: plainFile("a") },
+    )
+    expect(nodes.kubelet.lost()).toEqual(["line 1"])
+    expect(nodes.cordwood.lost()).toEqual([])
+    // Once the writer has opened its path anew, the twin of half the segment goes, and a whole one comes.
+    nodes.cordwood.late = false
+    for (const stamp of ["20260909-043320", "20260909-043330"]) cordwood(nodes.cordwood, stamp)
+    expect(nodes.cordwood.files.get(`${segment}.gz`)).toEqual({ lines: ["a", "line 1"], archive: "whole" })
+    expect(nodes.cordwood.read()).toEqual(["a", "line 1"])
+  })
+
+  it("a segment that is to be shipped first: the kubelet asks nobody, and what was not shipped yet is gone", () => {
+    const nodes = both(
+      (pass, node) => {
+        node.guarded.add("20260909-043300")
+        for (const stamp of ["20260909-043310", "20260909-043320"]) {
+          node.write()
+          pass(node, stamp, 3)
+        }
+      },
+      { "0.log.20260909-043300": plainFile("not shipped") },
+    )
+    expect(nodes.kubelet.removed).toEqual(["not shipped"])
+    expect(nodes.cordwood.removed).toEqual([])
+    expect(nodes.cordwood.read()).toEqual(["not shipped", "line 1", "line 2"])
+    nodes.cordwood.guarded.clear()
+    cordwood(nodes.cordwood, "20260909-043330", 3, 1_000)
+    expect(nodes.cordwood.removed).toEqual(["not shipped"])
   })
 
   it("a compression that failed: the kubelet comes back to it at the next rotation, which a log that falls silent never has", () => {
