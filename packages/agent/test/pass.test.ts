@@ -516,6 +516,22 @@ describe("a pass", () => {
     }),
   )
 
+  it.effect(
+    "says once what there is while a file is missing whose writer nobody tells, however long it stays away",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        world.put(`${ACTIVE}.20260102-000000`, text.encode("newest"))
+        const on = yield* bench(world)
+        const source = { ...on.watched.source, tells: false, reopen: () => Effect.succeed("not-told" as const) }
+        const it = { ...on, watched: watch(log, source) }
+        for (let passes = 0; passes < 3; passes += 1) yield* wholePass(it)
+        const files = [{ name: "0.log.20260102-000000", bytes: 6 }]
+        assert.deepStrictEqual(facts(it.events), [["Scanned", { activeBytes: 0, segments: 1, totalBytes: 6, files }]])
+      }),
+  )
+
   it.effect("refuses a link at the log's path, once, and touches nothing", () =>
     Effect.gen(function* () {
       const world = new World()

@@ -97,7 +97,12 @@ const look = (
     const { snapshot } = seen
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
     const steps = yield* planNow(ports.limits, snapshot)
-    yield* record.scanned(seen, steps.some(isRotation))
+    // With nobody to tell, a file that is missing is waited for: nothing is done about it, pass after pass.
+    const tells = record.watched.source.tells !== false
+    yield* record.scanned(
+      seen,
+      steps.some((step) => isRotation(step) && (tells || step._tag !== "Reopen")),
+    )
     return { snapshot, steps }
   })
 
