@@ -1,5 +1,5 @@
 // What the README's commands rely on in a clone, before and after a build. Installs nothing.
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { expect, test } from "vitest"
 
@@ -17,4 +17,18 @@ test("the linked command runs", () => {
     env: { ...process.env, PATH: `${join(ROOT, "node_modules/.bin")}:${process.env["PATH"]}` },
   })
   expect(printed).toMatch(/^cordwood v\d+\.\d+\.\d+\n$/)
+})
+
+test("an older Node is told which one is needed", () => {
+  const older = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "22.17.1" } })`
+  const { status, stderr, stdout } = spawnSync(
+    process.execPath,
+    ["--import", `data:text/javascript,${older}`, join(ROOT, "packages/agent/bin/cordwood.js"), "--version"],
+    { encoding: "utf8" },
+  )
+  expect({ status, stderr, stdout }).toEqual({
+    status: 1,
+    stderr: "cordwood: it needs Node 22.18 or newer, and this is 22.17.1\n",
+    stdout: "",
+  })
 })
