@@ -3,13 +3,19 @@ import { defaultServerConditions } from "vite"
 import { defineConfig } from "vitest/config"
 
 // Workspaces resolve to their sources, so that no test needs a build (but the packaging test, which is about the build).
-const conditions = ["cordwood-source", ...defaultServerConditions]
+// Without "module", which Node doesn't know: OpenTelemetry's packages have modules under it that only bundlers can read.
+const conditions = ["cordwood-source", ...defaultServerConditions.filter((condition) => condition !== "module")]
 
 const roots = {
   "@cordwood/core": "packages/core",
   "@cordwood/fs-adapter": "packages/fs-adapter",
   "@cordwood/agent": "packages/agent",
   "@cordwood/plugin-gzip": "packages/plugins/gzip",
+  "@cordwood/plugin-zstd": "packages/plugins/zstd",
+  "@cordwood/plugin-s3": "packages/plugins/s3",
+  "@cordwood/plugin-otel": "packages/plugins/otel",
+  "@cordwood/example-plugin-template": "examples/plugin-template",
+  "cordwood-codec-brotli": "examples/codec-brotli",
   "@cordwood/test": "test",
 }
 
