@@ -1,14 +1,20 @@
 /** What every event carries around its data. */
 import * as z from "zod"
 import { Log } from "../log/log.ts"
+import { Mode } from "../log/policy.ts"
 import type { CoreFact, CoreType, Fact } from "./payload.ts"
 
-/** `correlationId` is the pass; `causationId` the event that led to this one; the trace is the span it was emitted in, if any. */
+/**
+ * `correlationId` is the pass; `causationId` the event that led to this one; the trace is the span it was emitted in, if any. `policy` and `mode` are
+ * those that the log was under, where the event is about a log: the name of the override that applied, or `default`.
+ */
 export const Metadata = z.strictObject({
   correlationId: z.string(),
   causationId: z.string().nullable(),
   traceId: z.string().nullable(),
   spanId: z.string().nullable(),
+  policy: z.string().optional(),
+  mode: Mode.optional(),
 })
 export type Metadata = z.infer<typeof Metadata>
 

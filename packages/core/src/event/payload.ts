@@ -17,11 +17,34 @@ export const Activity = z.enum([
   "compress",
   "rotate",
   "reopen",
+  "offer",
   "source",
   "journal",
   "plugin",
 ])
 export type Activity = z.infer<typeof Activity>
+
+/** The event of a rotation, and the span that it happened in, for those who link to it. */
+export const Origin = z.strictObject({
+  eventId: z.string(),
+  traceId: z.string().nullable(),
+  spanId: z.string().nullable(),
+})
+export type Origin = z.infer<typeof Origin>
+
+/** A plugin's own event, `<plugin>.<Name>`. */
+export const PluginFact = z.strictObject({
+  type: z.templateLiteral([z.string(), ".", z.string()]),
+  data: z.unknown(),
+})
+export type PluginFact = z.infer<typeof PluginFact>
+
+/**
+ * What earlier events told of a segment, carried along so that it outlives them: the rotation that made it, and the last that each plugin recorded
+ * about it.
+ */
+export const History = z.strictObject({ rotated: Origin.nullable(), told: z.array(PluginFact) })
+export type History = z.infer<typeof History>
 
 export const payloads = {
   /** What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names. */
@@ -29,8 +52,10 @@ export const payloads = {
     activeBytes: bytes,
     segments: z.int().min(0),
     totalBytes: bytes,
-    files: z.array(z.strictObject({ name: z.string().min(1), bytes })),
+    files: z.array(z.strictObject({ name: z.string().min(1), bytes, history: History.optional() })),
   }),
+  /** What a pass would have done to a log under a policy in mode `observe`; stored when it is other than before. */
+  Planned: z.strictObject({ steps: z.array(z.strictObject({ step: Activity, path })) }),
   /** A leftover is gone. `invalid`: a compressed file that didn't hold its original's bytes, beside that original. */
   Cleaned: z.strictObject({ path, bytes, reason: z.enum(["temporary", "superseded", "invalid"]) }),
   /**
@@ -40,8 +65,11 @@ export const payloads = {
   Removed: z.strictObject({ path, bytes, reason: z.enum(["max-files", "max-age", "budget", "pressure", "missing"]) }),
   /** `to` holds the bytes of `from`, proven by reading it back; `from` is gone. */
   Compressed: z.strictObject({ from: path, to: path, codec: z.string(), bytesIn: bytes, bytesOut: bytes, durationMs }),
-  /** The active file became the segment `to`. `reopened`: the writer was told and has a new file; false: it reopens by itself. */
-  Rotated: z.strictObject({ from: path, to: path, bytes, reopened: z.boolean() }),
+  /**
+   * The active file became the segment `to`. `reopened`: the writer was told and has a new file; false: it reopens by itself. `maxSize` is the
+   * policy's, for how far beyond it the file had grown.
+   */
+  Rotated: z.strictObject({ from: path, to: path, bytes, reopened: z.boolean(), maxSize: z.int().optional() }),
   /** A step was put off; what it was about is as it was. */
   Deferred: z.strictObject({ step: Activity, path, by: z.string(), why: z.string(), retryAfterMs: z.int().min(0) }),
   /** Something failed. `reason` is a word to branch on, `hint` what the operator can do. */
@@ -51,11 +79,6 @@ export const payloads = {
 export type CoreType = keyof typeof payloads
 /** What happened, without the identity, time and cause that the envelope adds. */
 export type CoreFact = { [T in CoreType]: { readonly type: T; readonly data: z.infer<(typeof payloads)[T]> } }[CoreType]
-/** A plugin's own event, `<plugin>.<Name>`. */
-export interface PluginFact {
-  readonly type: `${string}.${string}`
-  readonly data: unknown
-}
 export type Fact = CoreFact | PluginFact
 
 /** The version that this program writes, of every core type. */

@@ -13,6 +13,9 @@ export const Log = z.strictObject({
 })
 export type Log = z.infer<typeof Log>
 
+/** A pod's labels, by name. */
+export type Labels = Readonly<Record<string, string>>
+
 /** Directory of a path, without the trailing slash; `/` for a file at the root. Paths are absolute, with `/`. */
 export const directoryOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/")))
 /** Last part of a path. */

@@ -1,7 +1,8 @@
 /** What the events of a log add up to. Pure and total: every event has a meaning, even one that repeats. */
 import type { Envelope } from "../event/envelope.ts"
-import { isCoreType, type Activity, type CoreFact } from "../event/payload.ts"
+import { isCoreType, type Activity, type CoreFact, type History, type PluginFact } from "../event/payload.ts"
 import { nameOf } from "../log/log.ts"
+import { type Stamp, stampIn } from "../log/name.ts"
 
 /** A step that was put off, and since when (ISO 8601). */
 export interface Deferral {
@@ -21,6 +22,8 @@ export interface Failure {
 export interface LogState {
   /** Bytes of the segments and leftovers on disk, by name; null until the first scan. */
   readonly files: ReadonlyMap<string, number> | null
+  /** What events told of the segments on disk, by stamp: plain or compressed, it is the same segment. */
+  readonly histories: ReadonlyMap<Stamp, History>
   readonly lastRotatedAt: string | null
   /** Path that the newest segment was given when it was rotated. */
   readonly lastSegment: string | null
@@ -28,44 +31,85 @@ export interface LogState {
   readonly deferred: ReadonlyMap<string, Deferral>
   /** By activity and path, see `failureKey`. */
   readonly failing: ReadonlyMap<string, Failure>
+  /** What a pass would have done under a policy in mode `observe`, as it was last recorded; null if it wasn't. */
+  readonly planned: ReadonlyArray<{ readonly step: Activity; readonly path: string }> | null
 }
 export const initialState: LogState = {
   files: null,
+  histories: new Map(),
   lastRotatedAt: null,
   lastSegment: null,
   deferred: new Map(),
   failing: new Map(),
+  planned: null,
 }
 /** A failure is one of a kind per activity and path; a rotation that fails has a new target name every time, so it counts by log. */
 export const failureKey = (step: Activity, path: string): string => `${step} ${path}`
 
 export const evolve = (state: LogState, event: Envelope): LogState =>
-  // A plugin's own events say nothing about which files there are.
-  isCoreType(event.type) ? evolveCore(state, event as CoreFact, event.time, event.log.path) : state
+  isCoreType(event.type)
+    ? evolveCore(state, event as CoreFact, event)
+    : evolvePlugin(state, event as PluginFact, event.log.path)
 
-const evolveCore = (state: LogState, fact: CoreFact, time: string, active: string): LogState => {
+/** A plugin's event is about the file that its data names as `path`, if it does; what the plugin put off about that file is over. */
+const evolvePlugin = (state: LogState, { data, type }: PluginFact, active: string): LogState => {
+  const path = typeof data === "object" && data !== null && "path" in data ? data.path : null
+  if (typeof path !== "string") return state
+  const plugin = pluginOf(type)
+  const deferred = new Map(state.deferred)
+  if (deferred.get(path)?.by === plugin) deferred.delete(path)
+  const stamp = stampIn(nameOf(active), nameOf(path))
+  if (stamp === null) return { ...state, deferred }
+  const { rotated, told } = state.histories.get(stamp) ?? NO_HISTORY
+  const others = told.filter((fact) => pluginOf(fact.type) !== plugin)
+  const histories = new Map(state.histories).set(stamp, { rotated, told: [...others, { type, data }] })
+  return { ...state, deferred, histories }
+}
+/** The plugin that an event of the type belongs to. */
+export const pluginOf = (type: string): string => type.slice(0, type.indexOf("."))
+
+export const NO_HISTORY: History = { rotated: null, told: [] }
+
+const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }: Envelope): LogState => {
+  const active = log.path
   switch (fact.type) {
     case "Scanned": {
       const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
+      const histories = new Map<Stamp, History>()
+      for (const { history, name } of fact.data.files) {
+        const stamp = stampIn(nameOf(active), name)
+        const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
+        if (stamp !== null && known !== undefined) histories.set(stamp, known)
+      }
       const deferred = new Map([...state.deferred].filter(([path]) => files.has(nameOf(path))))
       const over = new Set([failureKey("scan", active), failureKey("reopen", active)])
       const failing = new Map(
         [...state.failing].filter(([key, { path }]) => !over.has(key) && (path === active || files.has(nameOf(path)))),
       )
-      return { ...state, files, deferred, failing }
+      return { ...state, files, histories, deferred, failing }
     }
+    case "Planned":
+      return { ...state, planned: fact.data.steps }
     case "Cleaned":
       return settle(state, "clean", fact.data.path, { remove: fact.data.path })
     case "Removed":
       return settle(state, "remove", fact.data.path, { remove: fact.data.path })
-    case "Compressed":
-      return settle(state, "compress", fact.data.from, {
-        remove: fact.data.from,
-        add: { path: fact.data.to, bytes: fact.data.bytesOut },
-      })
+    case "Compressed": {
+      const { bytesOut, from, to } = fact.data
+      const settled = settle(state, "compress", from, { remove: from, add: { path: to, bytes: bytesOut } })
+      // What a guard keeps it keeps in its new form, and has for as long.
+      const kept = state.deferred.get(from)
+      const isGuards = kept?.step === "remove" || kept?.step === "offer"
+      return isGuards ? { ...settled, deferred: new Map(settled.deferred).set(to, kept) } : settled
+    }
     case "Rotated": {
       const rotated = settle(state, "rotate", fact.data.from, { add: { path: fact.data.to, bytes: fact.data.bytes } })
-      return settle({ ...rotated, lastRotatedAt: time, lastSegment: fact.data.to }, "reopen", fact.data.from, {})
+      const stamp = stampIn(nameOf(active), nameOf(fact.data.to))
+      const origin = { eventId: id, traceId: metadata.traceId, spanId: metadata.spanId }
+      const histories = new Map(state.histories)
+      if (stamp !== null) histories.set(stamp, { ...(histories.get(stamp) ?? NO_HISTORY), rotated: origin })
+      const fresh = { ...rotated, histories, lastRotatedAt: time, lastSegment: fact.data.to, planned: null }
+      return settle(fresh, "reopen", fact.data.from, {})
     }
     case "Deferred": {
       const { by, path, step, why } = fact.data
@@ -95,6 +139,7 @@ const settle = (
   deferred.delete(path)
   const failing = new Map(state.failing)
   failing.delete(failureKey(step, path))
+  // Removals leave the history; the next scan drops those of segments that are gone.
   if (change.remove !== undefined) for (const [key, about] of failing) if (about.path === path) failing.delete(key)
   return { ...state, files, deferred, failing }
 }

@@ -1,20 +1,27 @@
 /** What a pass does about what a scan saw. Pure and total: no clock, no I/O, no Effect. */
 import { besideOf, nameOf } from "../log/log.ts"
 import { formatRotatedName, nextStamp, type Stamp } from "../log/name.ts"
-import { NO_COMPRESSION, type Policy } from "../log/policy.ts"
+import { type AppliedPolicy, NO_COMPRESSION } from "../log/policy.ts"
 import type { KnownCodec, Segment, Snapshot } from "../log/snapshot.ts"
 import type { Step } from "./step.ts"
 
-/** `policy` with the codec its `compression` names; null: segments stay plain. */
+/** What bounds a log now: `policy` with the codec its `compression` names (null: segments stay plain), and what guards have to say. */
 export interface Limits {
   readonly maxSize: number
   readonly maxFiles: number
   readonly codec: KnownCodec | null
+  /** Guards may keep a segment that would be removed: it is compressed, then, like those that stay. */
+  readonly guarded: boolean
+  /** Segments that the guards who are asked early have let go; null: no guard wants to be asked early. */
+  readonly cleared: ReadonlySet<Stamp> | null
 }
 /** Puts the codec in place of its id. Undefined: no codec of that id is known. */
-export const limitsOf = (policy: Policy, codecs: ReadonlyArray<KnownCodec>): Limits | undefined => {
-  const codec = policy.compression === NO_COMPRESSION ? null : codecs.find(({ id }) => id === policy.compression)
-  return codec === undefined ? undefined : { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec }
+export const limitsOf = (
+  { compression, maxFiles, maxSize }: Pick<AppliedPolicy, "compression" | "maxFiles" | "maxSize">,
+  codecs: ReadonlyArray<KnownCodec>,
+): Limits | undefined => {
+  const codec = compression === NO_COMPRESSION ? null : codecs.find(({ id }) => id === compression)
+  return codec === undefined ? undefined : { maxSize, maxFiles, codec, guarded: false, cleared: null }
 }
 
 /**
@@ -41,11 +48,13 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   const staying = kept.slice(excess.length)
   // The newest segment stays plain until the next rotation, for tailers that still read it (kubelet's rule).
   const resting = rotates ? staying : staying.slice(0, -1)
+  const packed = limits.guarded ? [...excess, ...resting] : resting
   return [
     ...rotation,
     ...cleaning,
     ...excess.map((segment): Step => ({ _tag: "Remove", segment, reason: "max-files" })),
-    ...(limits.codec === null ? [] : compressing(limits.codec, resting, snapshot.takenAtMs)),
+    ...(limits.codec === null ? [] : compressing(limits.codec, packed, snapshot.takenAtMs)),
+    ...offering(limits, staying, snapshot.takenAtMs),
   ]
 }
 
@@ -92,7 +101,19 @@ const leftovers = (
   return { cleaning, kept }
 }
 
+/** A compressed segment, or a plain one that nobody writes to any more. */
+const isAtRest = (segment: Segment, takenAtMs: number): boolean =>
+  !isPlain(segment) || Math.abs(takenAtMs - segment.modifiedMs) >= SETTLE_MS
+
+/** Oldest first. The newest one, too: it stays plain for tailers, but it is closed. */
+const offering = ({ cleared }: Limits, segments: ReadonlyArray<Segment>, takenAtMs: number): ReadonlyArray<Step> =>
+  cleared === null
+    ? []
+    : segments
+        .filter((segment) => !cleared.has(segment.stamp) && isAtRest(segment, takenAtMs))
+        .map((segment) => ({ _tag: "Offer", segment }))
+
 const compressing = (codec: KnownCodec, segments: ReadonlyArray<Segment>, takenAtMs: number): ReadonlyArray<Step> =>
   segments
-    .filter((segment) => isPlain(segment) && Math.abs(takenAtMs - segment.modifiedMs) >= SETTLE_MS)
+    .filter((segment) => isPlain(segment) && isAtRest(segment, takenAtMs))
     .map((segment) => ({ _tag: "Compress", segment, to: segment.path + codec.suffix, codec: codec.id }))

@@ -22,6 +22,11 @@ export interface Compress {
   readonly to: string
   readonly codec: string
 }
+/** Asks the guards that want to be asked early about a segment that stays for now. */
+export interface Offer {
+  readonly _tag: "Offer"
+  readonly segment: Segment
+}
 /** Renames the active file to `to`, never over anything, and has the writer reopen. */
 export interface Rotate {
   readonly _tag: "Rotate"
@@ -41,7 +46,7 @@ export interface Refuse {
   readonly message: string
   readonly hint: string
 }
-export type Step = Clean | Remove | Compress | Rotate | Reopen | Refuse
+export type Step = Clean | Remove | Compress | Offer | Rotate | Reopen | Refuse
 
 /** The file a step is about. */
 export const pathOf = (step: Step): string => {
@@ -51,6 +56,7 @@ export const pathOf = (step: Step): string => {
       return step.file.path
     case "Remove":
     case "Compress":
+    case "Offer":
       return step.segment.path
     case "Reopen":
     case "Refuse":
@@ -59,7 +65,7 @@ export const pathOf = (step: Step): string => {
 }
 
 /** What failures and deferrals call a step. */
-export type StepName = "scan" | "clean" | "remove" | "compress" | "rotate" | "reopen"
+export type StepName = "scan" | "clean" | "remove" | "compress" | "rotate" | "reopen" | "offer"
 const NAMES = {
   Clean: "clean",
   Remove: "remove",
@@ -67,6 +73,7 @@ const NAMES = {
   Rotate: "rotate",
   Reopen: "reopen",
   Refuse: "rotate",
+  Offer: "offer",
 } as const satisfies Record<Step["_tag"], StepName>
 export const stepName = (step: Step): StepName => NAMES[step._tag]
 

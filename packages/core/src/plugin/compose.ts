@@ -1,13 +1,19 @@
 /** How several plugins become one: codecs by id, guards in list order, observers side by side, one tracer. A plugin's failure ends here. */
-import { Cause, Effect, Option, type Tracer } from "effect"
-import type * as z from "zod"
+import { Cause, Effect, type Tracer } from "effect"
+import * as z from "zod"
+import { linksTo } from "../event/link.ts"
+import type { History, PluginFact } from "../event/payload.ts"
 import { NO_COMPRESSION } from "../log/policy.ts"
 import { TEMPORARY_SUFFIX } from "../log/name.ts"
+import { pluginOf } from "../plan/evolve.ts"
+import { formatDuration } from "../unit/duration.ts"
 import type { Codec } from "./codec.ts"
 import { type Contributions, type Doomed, PluginError, type Verdict } from "./plugin.ts"
 
-/** A guard that takes longer counts as one that defers. Long enough for a large upload. */
+/** A guard that takes longer counts as one that defers, unless it says how long it may take … */
 export const GUARD_LIMIT_MS = 5 * 60_000
+/** … which is at most this. Long enough for a gigabyte over a slow line. */
+export const GUARD_LIMIT_MAX_MS = 60 * 60_000
 /** How soon a guard that failed or was too slow is asked again. */
 export const GUARD_RETRY_MS = 60_000
 
@@ -15,18 +21,23 @@ export interface Contributed {
   readonly plugin: string
   readonly contributions: Contributions
 }
-/** A verdict over all guards; `by` is the plugin that deferred. */
+/** A verdict over all guards; `by` is the plugin that deferred, `timedOut` that it gave no answer in time. */
 export type Ruling =
   | { readonly _tag: "Allow" }
-  | (Extract<Verdict, { readonly _tag: "Defer" }> & { readonly by: string })
+  | (Extract<Verdict, { readonly _tag: "Defer" }> & { readonly by: string; readonly timedOut: boolean })
+
+/** What a guard is asked with, before it is made each guard's own. `record` gets only facts that the plugin's schemas take. */
+export type Question = Omit<Doomed, "told" | "rotated"> & { readonly history: History }
 
 export interface Composed {
   /** By id, in list order. */
   readonly codecs: ReadonlyArray<Codec>
-  /** Asks every guard in list order; never fails: what goes wrong keeps the file. */
-  readonly mayRemove: (doomed: Doomed) => Effect.Effect<Ruling>
+  /** Asks every guard in list order, or, of a segment that is merely `closed`, those that want it; never fails: what goes wrong keeps the file. */
+  readonly ask: (question: Question) => Effect.Effect<Ruling>
   /** Whether anybody is asked: a segment that a guard allowed to go may be removed only as that guard saw it. */
   readonly guarded: boolean
+  /** Whether anybody wants to be asked early. */
+  readonly early: boolean
   readonly observers: ReadonlyArray<{
     readonly plugin: string
     readonly observe: NonNullable<Contributions["observe"]>
@@ -60,16 +71,25 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
         tracer = { plugin, tracer: contributions.tracer }
       }
     }
-    const guards = all.flatMap(({ contributions: { beforeRemove }, plugin }) =>
-      beforeRemove === undefined ? [] : [{ plugin, ask: beforeRemove }],
-    )
+    const guards: Array<Guard> = []
+    for (const { contributions, plugin } of all) {
+      const { beforeRemove, events = {}, guard = {} } = contributions
+      if (beforeRemove === undefined) continue
+      const { early = false, limitMs = GUARD_LIMIT_MS } = guard
+      if (!(limitMs > 0 && limitMs <= GUARD_LIMIT_MAX_MS)) {
+        const most = `${GUARD_LIMIT_MAX_MS / 60_000} minutes`
+        return yield* refuse(plugin, "beforeRemove", `guard.limitMs is ${String(limitMs)}, not more than 0 and at most ${most}`)
+      }
+      guards.push({ plugin, ask: beforeRemove, early, limitMs, events })
+    }
     const observers = all.flatMap(({ contributions: { observe }, plugin }) =>
       observe === undefined ? [] : [{ plugin, observe }],
     )
     return {
       codecs,
-      mayRemove: mayRemove(guards),
+      ask: (question) => ask(question.occasion === "closed" ? guards.filter(({ early }) => early) : guards, question),
       guarded: guards.length > 0,
+      early: guards.some(({ early }) => early),
       observers,
       events,
       tracer: tracer?.tracer ?? null,
@@ -96,26 +116,64 @@ const codecProblem = ({ id, suffix }: Codec, owners: ReadonlyMap<string, string>
   return taken === undefined ? null : `the plugin ${owners.get(taken)} brings a codec ${taken} already`
 }
 
-const mayRemove =
-  (guards: ReadonlyArray<{ readonly plugin: string; readonly ask: NonNullable<Contributions["beforeRemove"]> }>) =>
-  (doomed: Doomed): Effect.Effect<Ruling> =>
+interface Guard {
+  readonly plugin: string
+  readonly ask: NonNullable<Contributions["beforeRemove"]>
+  readonly early: boolean
+  readonly limitMs: number
+  readonly events: Readonly<Record<string, z.ZodType>>
+}
+
+const ask = (guards: ReadonlyArray<Guard>, question: Question): Effect.Effect<Ruling> =>
+  Effect.gen(function* () {
+    for (const guard of guards) {
+      const { limitMs, plugin } = guard
+      const defer = (why: string, timedOut = false): Ruling => ({
+        _tag: "Defer",
+        by: plugin,
+        why,
+        retryAfterMs: GUARD_RETRY_MS,
+        timedOut,
+      })
+      const ruling = yield* Effect.suspend(() => guard.ask(doomedFor(guard, question))).pipe(
+        Effect.map((verdict): Ruling => readVerdict(verdict, plugin) ?? defer("it answered neither Allow nor Defer")),
+        Effect.timeoutOrElse({
+          duration: limitMs,
+          orElse: () => Effect.succeed(defer(`no answer within ${formatDuration(limitMs)}`, true)),
+        }),
+        // Only what the guard did itself arrives here; when the pass is interrupted from outside, no handler runs.
+        Effect.catchCause((cause) => Effect.succeed(defer(firstMessage(cause)))),
+        Effect.withSpan(
+          "plugin.beforeRemove",
+          {
+            attributes: {
+              "cordwood.plugin": plugin,
+              "cordwood.occasion": question.occasion,
+              "log.file.path": question.segment.path,
+            },
+            links: linksTo(question.history.rotated),
+          },
+          { captureStackTrace: false },
+        ),
+      )
+      if (ruling._tag === "Defer") return ruling
+    }
+    return { _tag: "Allow" }
+  })
+
+const doomedFor = ({ events, plugin }: Guard, { history, ...question }: Question): Doomed => ({
+  ...question,
+  rotated: history.rotated,
+  told: history.told.findLast(({ type }) => pluginOf(type) === plugin) ?? null,
+  record: (fact) =>
     Effect.gen(function* () {
-      for (const { ask, plugin } of guards) {
-        const defer = (why: string): Ruling => ({ _tag: "Defer", by: plugin, why, retryAfterMs: GUARD_RETRY_MS })
-        const ruling = yield* Effect.suspend(() => ask(doomed)).pipe(
-          Effect.map((verdict): Ruling => readVerdict(verdict, plugin) ?? defer("it answered neither Allow nor Defer")),
-          Effect.timeoutOption(GUARD_LIMIT_MS),
-          Effect.map(Option.getOrElse(() => defer(`no answer within ${GUARD_LIMIT_MS / 60_000} minutes`))),
-          // Only what the guard did itself arrives here; when the pass is interrupted from outside, no handler runs.
-          Effect.catchCause((cause) => Effect.succeed(defer(firstMessage(cause)))),
-          Effect.withSpan("plugin.beforeRemove", {
-            attributes: { "cordwood.plugin": plugin, "log.file.path": doomed.segment.path },
-          }),
-        )
-        if (ruling._tag === "Defer") return ruling
-      }
-      return { _tag: "Allow" }
-    })
+      const schema = Object.hasOwn(events, fact.type) ? events[fact.type] : undefined
+      const read = schema?.safeParse(fact.data)
+      const problem = read === undefined ? "is none of its events" : read.success ? null : z.prettifyError(read.error)
+      if (problem !== null) return yield* refuse(plugin, "events", `${fact.type} ${problem}`)
+      return yield* question.record({ type: fact.type, data: read?.data } satisfies PluginFact)
+    }),
+})
 
 const firstMessage = (cause: Cause.Cause<unknown>): string => Cause.prettyErrors(cause)[0]?.message ?? "it failed"
 
@@ -126,5 +184,11 @@ const readVerdict = (verdict: unknown, by: string): Ruling | null => {
   if (verdict._tag !== "Defer") return null
   const { retryAfterMs, why } = verdict as { readonly retryAfterMs?: unknown; readonly why?: unknown }
   const wait = typeof retryAfterMs === "number" && retryAfterMs >= 0 && Number.isFinite(retryAfterMs)
-  return { _tag: "Defer", by, why: String(why), retryAfterMs: wait ? Math.round(retryAfterMs) : GUARD_RETRY_MS }
+  return {
+    _tag: "Defer",
+    by,
+    why: String(why),
+    retryAfterMs: wait ? Math.round(retryAfterMs) : GUARD_RETRY_MS,
+    timedOut: false,
+  }
 }

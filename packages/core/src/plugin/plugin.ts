@@ -2,6 +2,7 @@
 import { Data, type Effect, type Scope, type Tracer } from "effect"
 import type * as z from "zod"
 import type { Envelope } from "../event/envelope.ts"
+import type { Origin, PluginFact } from "../event/payload.ts"
 import type { Log } from "../log/log.ts"
 import type { Segment } from "../log/snapshot.ts"
 import type { Codec } from "./codec.ts"
@@ -21,12 +22,30 @@ export class PluginError extends Data.TaggedError("PluginError")<{
   }
 }
 
-/** A segment that retention is about to remove. */
+/**
+ * A segment that a guard is asked about. `removal`: retention is about to remove it. `closed`: it stays for now, and a guard that wants to be asked
+ * early is. `drain`: it stays, and somebody waits for every guard to let go (`cordwood once --drain`).
+ */
 export interface Doomed {
   readonly log: Log
   readonly segment: Segment
-  /** The pass that asks, for the plugin's own events. */
+  readonly occasion: "removal" | "closed" | "drain"
+  /** The pass that asks. */
   readonly correlationId: string
+  /** The rotation that made the segment; null where no event tells of it. */
+  readonly rotated: Origin | null
+  /** The last event that this plugin recorded about the segment, plain or compressed, also before a restart; null if there is none. */
+  readonly told: PluginFact | null
+  /**
+   * The segment as it lies on disk, and as it was written, which is the same for a plain one. Each call reads from the beginning, a bounded part at
+   * a time. Throws a `LogFilesError`: `Changed` if another file than `segment` lies there or it grows meanwhile, `Codec` if it doesn't decode.
+   */
+  readonly stored: () => AsyncIterable<Uint8Array>
+  readonly raw: () => AsyncIterable<Uint8Array>
+  /** Every codec there is, for a guard that compresses on the way. */
+  readonly codecs: ReadonlyArray<Codec>
+  /** Records an event of the plugin's own, about the segment: one of the types in its `events`, with data that its schema takes. */
+  readonly record: (fact: PluginFact) => Effect.Effect<void, PluginError>
 }
 /** `Defer`: the file stays, and is asked about again no sooner than `retryAfterMs`. */
 export type Verdict =
@@ -37,14 +56,32 @@ export type Verdict =
 export interface Contributions {
   /** Chosen by id. A second codec of the same id or suffix fails the start. */
   readonly codecs?: ReadonlyArray<Codec>
-  /** Asked before a segment is removed, one plugin after another; the first `Defer` keeps the file. Failing or being slow counts as one. */
+  /**
+   * A guard. Asked before a segment is removed, one plugin after another; the first `Defer` keeps the file. Failing or being slow counts as one. May
+   * be asked about the same segment again, after a restart too, and several segments of different logs at a time.
+   */
   readonly beforeRemove?: (doomed: Doomed) => Effect.Effect<Verdict, PluginError>
+  /** How the guard is to be asked. */
+  readonly guard?: {
+    /** As soon as a segment is closed, too, and again until it allows; removal asks once more. False if not given. */
+    readonly early?: boolean
+    /** Milliseconds that one answer may take; five minutes if not given, at most an hour. */
+    readonly limitMs?: number
+  }
   /** Told of every event, after it is stored. Can't veto and can't slow rotation: one that lags behind misses events. */
   readonly observe?: (event: Envelope) => Effect.Effect<void, PluginError>
   /** Its own event types, each `<plugin>.<Name>`, with the schema of their data. */
   readonly events?: Readonly<Record<string, z.ZodType>>
   /** At most one plugin may bring one. */
   readonly tracer?: Tracer.Tracer
+}
+
+/** What the agent tells a plugin about itself. */
+export interface Host {
+  /** The agent's version: `0.1.0`. */
+  readonly version: string
+  /** Of the whole configuration, plugins included: 16 hexadecimal digits that change when it does. */
+  readonly configHash: string
 }
 
 export interface Plugin<Config extends z.ZodType = z.ZodType> {
@@ -54,7 +91,7 @@ export interface Plugin<Config extends z.ZodType = z.ZodType> {
   /** Strict: an unknown key is an error that names it. */
   readonly config: Config
   /** Runs once. What it opens it adds to the scope; it is closed when the agent stops. */
-  readonly setup: (config: z.output<Config>) => Effect.Effect<Contributions, PluginError, Scope.Scope>
+  readonly setup: (config: z.output<Config>, host: Host) => Effect.Effect<Contributions, PluginError, Scope.Scope>
 }
 
 /** A plugin with its config, as code composes them: `zstd({ level: 3 })`. */

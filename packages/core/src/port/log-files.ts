@@ -107,6 +107,13 @@ export interface LogFilesShape {
    * answer is `true` the twin is durable, whoever made it. `Changed` if either isn't what was seen, or the original changes meanwhile.
    */
   readonly matches: (twin: FileSeen, original: FileSeen, codec: Codec) => Effect.Effect<boolean, LogFilesError>
+  /**
+   * A file's bytes from its beginning, decoded if there is a codec, a bounded part at a time; the file is closed when the consumer returns. Throws a
+   * `LogFilesError`: `Changed` if another file lies there than was seen, or it grows while it is read; `Codec` if it doesn't decode.
+   */
+  readonly read: (file: FileSeen, codec: Codec | null) => AsyncIterable<Uint8Array>
+  /** Bytes that this process may still write to the log's file system. */
+  readonly free: (active: string) => Effect.Effect<number, LogFilesError>
 }
 
 export class LogFiles extends Context.Service<LogFiles, LogFilesShape>()("@cordwood/core/LogFiles") {}

@@ -1,6 +1,6 @@
 /** Where logs come from: a container runtime, or patterns of files. Lists them and has their writers reopen. */
 import { Data, type Effect } from "effect"
-import type { Log } from "../log/log.ts"
+import type { Labels, Log } from "../log/log.ts"
 
 export type SourceReason =
   /** Nobody answers: no socket, connection refused or broken. */
@@ -34,6 +34,8 @@ export class SourceError extends Data.TaggedError("SourceError")<{
 /** The logs to look after now. `problems` are about single logs, which are left out; the others go on. */
 export interface Logs {
   readonly logs: ReadonlyArray<Log>
+  /** The labels of the pods that the logs are of, by the log's path, as far as the source knows them. */
+  readonly labels?: ReadonlyMap<string, Labels>
   readonly problems: ReadonlyArray<SourceError>
 }
 

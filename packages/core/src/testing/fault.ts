@@ -25,6 +25,7 @@ export type Operation =
   /** The rename of the finished temporary file. */
   | "compress.rename"
   | "matches"
+  | "free"
   | "reopen"
   | "sourceList"
 

@@ -9,7 +9,7 @@ import type { Stamp } from "../log/name.ts"
 import { Policy, type PolicyInput } from "../log/policy.ts"
 import { type Entry, type FileSeen, type KnownCodec, type Snapshot, snapshotOf } from "../log/snapshot.ts"
 import { type Deferral, evolve, type Failure, initialState, type LogState } from "../plan/evolve.ts"
-import { limitsOf, plan } from "../plan/plan.ts"
+import { type Limits, limitsOf, plan } from "../plan/plan.ts"
 import type { Step } from "../plan/step.ts"
 
 /** The file system's time of every scan that doesn't say otherwise: 2026-09-09T04:33:10Z. */
@@ -42,6 +42,8 @@ export interface Situation {
   /** gzip and zstd if not given. */
   readonly codecs?: ReadonlyArray<KnownCodec>
   readonly scannedAtMs?: number
+  /** What guards have to say, see `Limits`; nothing if not given. */
+  readonly guards?: Partial<Pick<Limits, "guarded" | "cleared">>
 }
 
 /** The snapshot of a situation. */
@@ -75,7 +77,7 @@ export const given = (situation: Situation) => ({
     const limits = limitsOf(Policy.parse({ maxSize: 10, ...policy }), codecs)
     if (limits === undefined) throw new Error(`no codec ${policy.compression} is given`)
     const snapshot = givenSnapshot(situation)
-    const steps = plan(limits, snapshot, now)
+    const steps = plan({ ...limits, ...situation.guards }, snapshot, now)
     for (const file of steps.flatMap(filesOf)) checkShown(snapshot, file)
     const namesAfter = Object.keys(filesAfter(situation, steps)).toSorted()
     return {
@@ -105,6 +107,8 @@ export const tellStep = (step: Step): string => {
       return `Remove ${step.segment.name}, ${step.reason}`
     case "Compress":
       return `Compress ${step.segment.name} to ${nameOf(step.to)}, ${step.codec}`
+    case "Offer":
+      return `Offer ${step.segment.name}`
     case "Rotate":
       return `Rotate ${nameOf(step.file.path)} to ${nameOf(step.to)}`
     case "Reopen":
@@ -121,6 +125,7 @@ const filesOf = (step: Step): ReadonlyArray<FileSeen> => {
       return step.reason === "superseded" && step.twin !== "active" ? [step.file, step.twin] : [step.file]
     case "Remove":
     case "Compress":
+    case "Offer":
       return [step.segment]
     case "Rotate":
       return [step.file]
@@ -148,6 +153,8 @@ const filesAfter = ({ files }: Situation, steps: ReadonlyArray<Step>): Readonly<
         left.delete(step.segment.name)
         break
       case "Compress":
+        // A guarded segment may have been removed by an earlier step.
+        if (!left.has(step.segment.name)) break
         left.set(nameOf(step.to), left.get(step.segment.name) ?? 0)
         left.delete(step.segment.name)
         break
@@ -158,6 +165,7 @@ const filesAfter = ({ files }: Situation, steps: ReadonlyArray<Step>): Readonly<
       case "Reopen":
         left.set(nameOf(step.path), 0)
         break
+      case "Offer":
       case "Refuse":
         break
     }

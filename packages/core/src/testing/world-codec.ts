@@ -159,3 +159,24 @@ export const decoded = (
       broken ? Effect.fail(codecFailure(file, codec, detail)) : Effect.succeed(null),
     ),
   )
+
+/** The file piece by piece, decoded if there is a codec: what `LogFiles.read` gives. */
+export async function* readThrough(
+  open: () => OpenFile,
+  codec: Codec | null,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const file = open()
+  const reading: Reading = { bytes: 0, failed: null, stopped: false }
+  if (codec === null) return yield* chunksOf(file, reading)
+  let iterator: AsyncIterator<unknown> | null = null
+  try {
+    iterator = begin(codec.decode(chunksOf(file, reading)))
+    for (let piece = await pull(iterator); piece !== null; piece = await pull(iterator)) yield piece
+  } catch (cause) {
+    throw reading.failed ?? codecFailure(file, codec, cause instanceof Misbehaviour ? cause.detail : String(cause))
+  } finally {
+    reading.stopped = true
+    // Not waited for: it may be the very thing that hangs.
+    void (async () => iterator?.return?.())().catch(() => undefined)
+  }
+}

@@ -24,6 +24,8 @@ export interface Inode {
 
 const DIRECTORY_MODE = 0o755
 const NOTHING = new Uint8Array()
+/** 1 TiB. */
+const DISK_BYTES = 2 ** 40
 
 export const identityOf = ({ id }: Inode): string => `1:${id}`
 
@@ -39,6 +41,7 @@ export class Disk {
   /** The names in each directory, by the directory's path. */
   readonly #names = new Map<string, Set<string>>()
   #lastId = 0
+  capacityBytes: number = DISK_BYTES
 
   constructor() {
     this.#give("/", NOTHING, { kind: "directory", mode: DIRECTORY_MODE, modifiedMs: 0 })
@@ -46,6 +49,10 @@ export class Disk {
 
   at(path: string): Inode | undefined {
     return this.#inodes.get(path)
+  }
+  get freeBytes(): number {
+    const used = [...new Set(this.#inodes.values())].reduce((sum, { bytes }) => sum + bytes.length, 0)
+    return Math.max(0, this.capacityBytes - used)
   }
   /** All paths, sorted, directories among them. */
   paths(): ReadonlyArray<string> {

@@ -9,7 +9,7 @@ import type { Entry, FileSeen } from "../log/snapshot.ts"
 import type { Codec } from "../plugin/codec.ts"
 import { type Compression, LogFilesError, type LogFilesShape } from "../port/log-files.ts"
 import type { Operation } from "./fault.ts"
-import { decoded, encoded, failure, type OpenFile } from "./world-codec.ts"
+import { decoded, encoded, failure, type OpenFile, readThrough } from "./world-codec.ts"
 import { type Disk, type Inode, seenOf } from "./world-disk.ts"
 
 /** What the world lends to the port of one agent. */
@@ -227,5 +227,7 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
           return isEqual(back, plain.content)
         }),
       ),
+    read: (file, codec) => readThrough(() => open("read", file, true), codec),
+    free: (active) => act("free", active, () => disk.freeBytes),
   }
 }

@@ -34,6 +34,11 @@ export class World {
   /** What an operation fails with. */
   failReason: FileReason = "Io"
 
+  /** Sets how many bytes the disk holds; 1 TiB at first. What is written beyond that is written nevertheless: `faults` make writing fail. */
+  resize(bytes: number): void {
+    this.#disk.capacityBytes = bytes
+  }
+
   /** Paths of everything but directories, sorted. */
   paths(): ReadonlyArray<string> {
     return this.#disk.paths().filter((path) => this.#disk.at(path)?.kind !== "directory")
