@@ -1,12 +1,16 @@
 /** `LogFiles` on a real disk, through node:fs. Puts the parts together and holds no rule of its own. */
-import { LogFiles, type LogFilesShape } from "@cordwood/core"
+import { promises } from "node:fs"
+import { directoryOf, LogFiles, type LogFilesShape } from "@cordwood/core"
 import { Clock, Effect, Layer } from "effect"
 import { compress, matches } from "./compress.ts"
 import { canAnchor, withDirectory } from "./directory.ts"
+import { attempt } from "./failure.ts"
 import { glance, readEntries } from "./look.ts"
 import { putBack, remove, setAside } from "./move.ts"
+import { stream } from "./stream.ts"
 
-const span = (op: string, path: string) => Effect.withSpan(`LogFiles.${op}`, { attributes: { "log.file.path": path } })
+const span = (op: string, path: string) => 
+  Effect.withSpan(`LogFiles.${op}`, { attributes: { "log.file.path": path } }, { captureStackTrace: false })
 
 /** `anchored`: see directory.ts; `false` is for systems without /proc. */
 export const makeNodeLogFiles = (anchored: boolean): LogFilesShape => ({
@@ -17,7 +21,8 @@ export const makeNodeLogFiles = (anchored: boolean): LogFilesShape => ({
       const takenAtMs = yield* Clock.currentTimeMillis
       const entries = yield* withDirectory("list", active, anchored, (directory) => readEntries(directory, active))
       return { entries, takenAtMs }
-    }).pipe(span("list", active)),
+      // No span: most listings find that there is nothing to do.
+    }),
   // These three are done once they are begun: half of one is worse than either end of it.
   setAside: (active, to) =>
     withDirectory("setAside", active.path, anchored, (directory) => setAside(directory, active, to)).pipe(
@@ -42,6 +47,12 @@ export const makeNodeLogFiles = (anchored: boolean): LogFilesShape => ({
     withDirectory("matches", original.path, anchored, (directory) => matches(directory, twin, original, codec)).pipe(
       span("matches", original.path),
     ),
+  read: (file, codec) => stream(file, codec, anchored),
+  free: (active) =>
+    attempt("free", active, async () => {
+      const { bavail, bsize } = await promises.statfs(directoryOf(active))
+      return bavail * bsize
+    }),
 })
 
 /** `LogFiles` on node:fs: atomic, durable, and led nowhere by links. */

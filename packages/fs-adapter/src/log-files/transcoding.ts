@@ -151,3 +151,30 @@ export const digest = (op: string, file: OpenFile): Effect.Effect<Digest, LogFil
       Effect.map(() => ({ bytes: input.bytes(), crc32: input.crc32() })),
     )
   })
+
+/** What the file holds, or decodes to, piece by piece. Throws the port's error; whoever stops early stops the codec, too. */
+export async function* pieces(
+  op: string,
+  file: OpenFile,
+  codec: Codec | null,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const input = reading(op, file)
+  let iterator: AsyncIterator<unknown> | null = null
+  let empty = 0
+  try {
+    iterator = begin((chunks) => (codec === null ? chunks : codec.decode(chunks)), input)
+    for (let piece = await pull(iterator); piece !== null; piece = await pull(iterator)) {
+      empty = piece.length === 0 ? empty + 1 : 0
+      if (empty > MAX_EMPTY_PIECES) throw broken(`it yielded ${empty} pieces with nothing in them`)
+      if (piece.length > 0) yield piece
+    }
+  } catch (cause) {
+    const said = rejected(cause).detail
+    throw input.failure() ?? (codec === null ? failure(op, file.path, "Other", said) : codecError(op, file.path, codec, said))
+  } finally {
+    if (iterator !== null) finish(iterator, input)
+  }
+  // A codec may have hidden it.
+  const failed = input.failure()
+  if (failed !== null) throw failed
+}

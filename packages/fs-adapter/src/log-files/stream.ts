@@ -1,0 +1,36 @@
+/** A file as a stream of bytes for whoever asks, decoded if need be: `LogFiles.read`. Opens it at the first piece, and closes it whatever happens. */
+import type { Codec, FileSeen } from "@cordwood/core"
+import { Effect, Exit, Scope } from "effect"
+import { withDirectory } from "./directory.ts"
+import { failureOf } from "./failure.ts"
+import { demandSame } from "./look.ts"
+import { lookAgain, openToRead } from "./reading.ts"
+import { pieces } from "./transcoding.ts"
+
+/** Throws a `LogFilesError`. The file must be, from beginning to end, as it was seen. */
+export async function* stream(
+  file: FileSeen,
+  codec: Codec | null,
+  anchored: boolean,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const scope = Scope.makeUnsafe()
+  try {
+    const opened = await Effect.runPromise(
+      withDirectory("read", file.path, anchored, (directory) =>
+        Scope.provide(openToRead("read", directory, file.path), scope),
+      ),
+    )
+    const check = (now: FileSeen): void => {
+      try {
+        demandSame("read", now, file, true)
+      } catch (cause) {
+        throw failureOf("read", file.path)(cause)
+      }
+    }
+    check(opened.seen)
+    yield* pieces("read", opened, codec)
+    check(await Effect.runPromise(lookAgain("read", opened)))
+  } finally {
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
