@@ -5,13 +5,16 @@
 import { randomUUID } from "node:crypto"
 import {
   type Composed,
+  type DecodeOptions,
   type Envelope,
+  type Host,
   Journal,
   type JournalError,
-  type Limits,
   limitsOf,
   LogFiles,
   NO_COMPRESSION,
+  type Policy,
+  policyFor,
   type Source,
 } from "@cordwood/core"
 import { nodeLogFiles, sqliteJournal } from "@cordwood/fs-adapter"
@@ -21,40 +24,47 @@ import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
-import type { PassPorts } from "./pass/watched.ts"
-import type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
+import type { Applied, PassPorts } from "./pass/watched.ts"
+import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
+import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
 import { makeRecorder } from "./record/recorder.ts"
-import { keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
+import { drainAll, keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
+import { version } from "./version.ts"
 
-export type { PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
+export type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 
 export interface AgentShape {
   /** One pass over every log, upkeep included. A log that fails is in the report; only what stops the agent is an error. */
   readonly once: Effect.Effect<PassReport, AgentError>
+  /** `once`, and then every guard is asked about every closed segment, so that what can be shipped is. Removes no more than `once` does. */
+  readonly drain: Effect.Effect<DrainReport, AgentError>
   /** What `once` would do. Reads directories only. */
   readonly plan: Effect.Effect<PlanReport, AgentError>
   /** Passes until it is interrupted; then it finishes the steps in hand and ends. */
   readonly run: Effect.Effect<never, AgentError>
   /** Every event from now on, after it was stored. A subscriber that lags behind misses the oldest ones, and sees so by `position`. */
   readonly subscribe: Effect.Effect<PubSub.Subscription<Envelope>, AgentError, Scope.Scope>
+  /** What is needed to read this agent's events, those of its plugins included. */
+  readonly decoding: Effect.Effect<DecodeOptions, AgentError>
 }
 
 /** What may be put in the place of the real disk, journal and identifiers: by tests and simulations. */
 export interface AgentPorts {
   readonly files: Layer.Layer<LogFiles>
-  readonly journal: (settings: Settings["journal"]) => Layer.Layer<Journal, JournalError>
+  readonly journal: (settings: Settings["journal"], decode: DecodeOptions) => Layer.Layer<Journal, JournalError>
   readonly newId: () => string
 }
 const realPorts: AgentPorts = {
   files: nodeLogFiles,
-  journal: ({ keep, maxSize, path }) => sqliteJournal({ path, keepMs: keep, maxBytes: maxSize }),
+  journal: ({ keep, maxSize, path }, decode) => sqliteJournal({ path, keepMs: keep, maxBytes: maxSize, decode }),
   newId: randomUUID,
 }
 
 /** What promise users get. Each call opens what it needs and has closed it when its promise settles. */
 export interface PromiseAgent {
   readonly once: (options?: Pick<CallOptions, "onEvent">) => Promise<PassReport>
+  readonly drain: (options?: Pick<CallOptions, "onEvent">) => Promise<DrainReport>
   readonly plan: () => Promise<PlanReport>
   /** Resolves once `signal` is aborted and the steps in hand are done. Without a signal it never does. */
   readonly run: (options?: CallOptions) => Promise<void>
@@ -77,7 +87,7 @@ export class Agent extends Context.Service<Agent, AgentShape>()("@cordwood/agent
 interface Prepared {
   readonly sources: ReadonlyArray<Source>
   readonly plugins: Composed
-  readonly limits: Limits
+  readonly policyFor: PassPorts["policyFor"]
 }
 
 const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<AgentShape, AgentError, Scope.Scope> =>
@@ -87,23 +97,26 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
     const scope = yield* Effect.scope
     const files = Context.get(yield* Layer.build(ports.files), LogFiles)
     const prepare = Effect.gen(function* () {
-      const composed = yield* setUpPlugins(withGzip(plugins)).pipe(
+      const host: Host = { version: version(), configHash: configHashOf(settings, sources, plugins) }
+      const composed = yield* setUpPlugins(withGzip(plugins), host).pipe(
         Effect.mapError(({ hint, message }) => new AgentError({ reason: "Plugin", message, hint })),
       )
-      const limits = limitsOf(settings.policy, composed.codecs)
-      if (limits === undefined) return yield* unknownCodec(settings.policy.compression, composed)
+      for (const { at, id } of codecsIn(settings.policy)) {
+        if (limitsOf({ ...settings.policy, compression: id }, composed.codecs) === undefined) {
+          return yield* unknownCodec(at, id, composed)
+        }
+      }
       const opened = yield* Effect.forEach(sources, (source) => source.open).pipe(
         Effect.mapError(({ hint, message }) => new AgentError({ reason: "Config", message, hint })),
       )
-      return { sources: opened, plugins: composed, limits } satisfies Prepared
+      return { sources: opened, plugins: composed, policyFor: applying(settings.policy, composed) } satisfies Prepared
     })
     const prepared = yield* Effect.cached(Scope.provide(prepare, scope))
-    const openJournal = Effect.map(Layer.build(Layer.fresh(ports.journal(settings.journal))), (context) =>
-      Context.get(context, Journal),
-    )
     const record = Effect.gen(function* () {
       const { plugins: composed } = yield* prepared
-      const recorder = yield* makeRecorder({ open: openJournal, path: settings.journal.path, newId: ports.newId }).pipe(
+      const journal = ports.journal(settings.journal, { plugins: composed.events })
+      const open = Effect.map(Layer.build(Layer.fresh(journal)), (context) => Context.get(context, Journal))
+      const recorder = yield* makeRecorder({ open, path: settings.journal.path, newId: ports.newId }).pipe(
         Effect.mapError(({ hint, message }) => new AgentError({ reason: "Journal", message, hint })),
       )
       yield* tellObservers(composed.observers, recorder.subscribe)
@@ -123,7 +136,9 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
             files,
             recorder: yield* recorder,
             plugins: ready.plugins,
-            limits: ready.limits,
+            policyFor: ready.policyFor,
+            deferred: settings.policy.deferred,
+            waiting: new Map(),
             newId: ports.newId,
             stopping: () => stopped,
             codecLane: yield* Semaphore.make(settings.workers),
@@ -137,11 +152,36 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
       })
     return {
       once: passing(passOverAll),
+      drain: passing(drainAll),
       run: passing(keepPassing),
       plan: Effect.flatMap(prepared, (ready) => Effect.provideService(planAll(ready), LogFiles, files)),
       subscribe: Effect.flatMap(recorder, ({ subscribe }) => subscribe),
+      decoding: Effect.map(prepared, (ready) => ({ plugins: ready.plugins.events })),
     }
   })
+
+/** Every codec that the policy names, and where. */
+const codecsIn = ({ compression, overrides }: Policy): ReadonlyArray<{ readonly at: string; readonly id: string }> => [
+  { at: "policy.compression", id: compression },
+  ...overrides.flatMap(({ compression, name }) =>
+    compression === undefined ? [] : [{ at: `policy.overrides (${name}): compression`, id: compression }],
+  ),
+]
+
+/** Logs under the same policy share its limits. */
+const applying = (policy: Policy, { codecs }: Composed): PassPorts["policyFor"] => {
+  const made = new Map<string, Applied>()
+  return (log, labels) => {
+    const applied = policyFor(policy, log, labels)
+    const known = made.get(applied.name)
+    if (known !== undefined) return known
+    const limits = limitsOf(applied, codecs)
+    if (limits === undefined) throw new Error(`no codec ${applied.compression}, and that was checked before`)
+    const fresh = { ...applied, limits }
+    made.set(applied.name, fresh)
+    return fresh
+  }
+}
 
 const readSettings = (input: Omit<AgentOptions, "sources" | "plugins">): Effect.Effect<Settings, AgentError> => {
   const parsed = Settings.safeParse(input)
@@ -154,14 +194,14 @@ const readSettings = (input: Omit<AgentOptions, "sources" | "plugins">): Effect.
 const withGzip = (plugins: NonNullable<AgentOptions["plugins"]>): NonNullable<AgentOptions["plugins"]> =>
   plugins.some(({ plugin }) => plugin.name === gzip.name) ? plugins : [gzip(), ...plugins]
 
-const unknownCodec = (compression: string, { codecs }: Composed): AgentError =>
+const unknownCodec = (at: string, compression: string, { codecs }: Composed): AgentError =>
   new AgentError({
     reason: "Config",
-    message: `policy.compression: there is no codec ${JSON.stringify(compression)}`,
+    message: `${at}: there is no codec ${JSON.stringify(compression)}`,
     hint: `write one of ${[...codecs.map(({ id }) => id), NO_COMPRESSION].join(", ")}, or add the plugin that brings it`,
   })
 
-const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanReport, never, LogFiles> =>
+const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanReport, never, LogFiles> =>
   Effect.gen(function* () {
     const files = yield* LogFiles
     const logs = new Map<string, PlannedLog>()
@@ -188,9 +228,14 @@ const planAll = ({ limits, plugins, sources }: Prepared): Effect.Effect<PlanRepo
           continue
         }
         const { active, segments } = scanned.success
-        const steps = yield* planNow(limits, scanned.success)
+        const { limits, mode, name, ...policy } = policyFor(log, listed.success.labels?.get(log.path))
+        // Which segments the guards have let go is the running agent's knowledge, so that what is offered to them early isn't told here.
+        const steps = yield* planNow({ ...limits, guarded: plugins.guarded }, scanned.success)
         logs.set(log.path, {
           log,
+          policy: name,
+          mode,
+          limits: policy,
           activeBytes: active?.bytes ?? null,
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
@@ -227,6 +272,7 @@ const promises = (agent: Effect.Effect<AgentShape, AgentError, Scope.Scope>): Pr
   }
   return {
     once: async (options) => valueOf(await call(({ once }) => once, options)),
+    drain: async (options) => valueOf(await call(({ drain }) => drain, options)),
     plan: async () => valueOf(await call(({ plan }) => plan)),
     run: async (options) => {
       const exit = await call(({ run }) => run, options)

@@ -1,14 +1,14 @@
 /** `config check` and `config schema`. */
 import { Effect } from "effect"
 import { configJsonSchema } from "../config/config-file.ts"
-import { checkCodec, loadConfig } from "../config/load.ts"
+import { checkCodecs, loadConfig } from "../config/load.ts"
 import { EndWith } from "./failure.ts"
 import { CONFIG } from "./exit-code.ts"
 import { print, printJson, safe } from "./terminal.ts"
 
 export const check = ({ file, json }: { readonly file: string; readonly json: boolean }) =>
   loadConfig(file).pipe(
-    Effect.tap(checkCodec),
+    Effect.tap(checkCodecs),
     Effect.tap(() => Effect.sync(() => (json ? printJson({ file, ok: true }) : print(`${safe(file)}: ok`)))),
     Effect.catchIf(
       () => json,

@@ -63,6 +63,10 @@ const coreDetail = (event: CoreEnvelope): string => {
       const { hint, message, step } = event.data
       return `${step}: ${message}; ${hint}`
     }
+    case "Planned": {
+      const steps = event.data.steps.map(({ path, step }) => `${step} ${nameOf(path)}`)
+      return `${steps.length === 0 ? "nothing" : steps.join(", ")} (observed only)`
+    }
   }
 }
 

@@ -11,7 +11,7 @@ import { report } from "./failure.ts"
 import { layerStderrLogger } from "./logger.ts"
 import { listenForSignals } from "./signals.ts"
 import { colorsFor, safe, say, watchClosedPipes } from "./terminal.ts"
-import { version } from "./version.ts"
+import { version } from "../version.ts"
 import { parseDuration } from "@cordwood/core"
 
 const config = Flag.String("config").pipe(
@@ -45,7 +45,17 @@ const run = Command.make("run", { config, json }, (input) =>
   ]),
 )
 
-const once = Command.make("once", { config, json }, (input) =>
+const once = Command.make(
+  "once",
+  {
+    config,
+    json,
+    drain: toggle(
+      "drain",
+      "Then have every plugin that keeps segments, such as S3, take what it needs of each closed one; 1 if any still waits",
+    ),
+  },
+  (input) =>
   lazily(
     () => import("./once.ts"),
     (module) => module.once(input),

@@ -1,31 +1,48 @@
 /** `once`: one pass over every log. */
 import { Effect } from "effect"
-import type { PassReport, Problem } from "../pass/report.ts"
+import type { DrainReport, PassReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
-import { failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
+import { FAILED } from "./exit-code.ts"
+import { EndWith, failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
 import { print, printJson, safe, say } from "./terminal.ts"
 
-export const once = ({ config: file, json }: { readonly config: string; readonly json: boolean }) =>
+export interface OnceInput {
+  readonly config: string
+  readonly json: boolean
+  readonly drain: boolean
+}
+
+export const once = ({ config: file, drain, json }: OnceInput) =>
   Effect.scoped(
     Effect.gen(function* () {
       const { agent, config } = yield* agentOf(file)
-      const report = yield* agent.once
+      const drained = drain ? yield* agent.drain : null
+      const report = drained ?? (yield* agent.once)
       if (json) printJson(report)
-      else print(summary(report))
+      else print(drained === null ? summary(report) : `${summary(report)}; ${drainSummary(drained)}`)
       if (report.logs === 0 && report.problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(report.problems)
       yield* failIfAny(report.problems)
+      if (drained === null || drained.waiting.length === 0) return
+      for (const { by, path, why } of drained.waiting) sayProblem(`${path} waits for ${by}: ${why}`, WAITING_HINT)
+      return yield* Effect.fail(new EndWith(FAILED))
     }),
   )
 
+const WAITING_HINT = "nothing was lost; mend what it waits for and drain again"
+
+const drainSummary = ({ asked, waiting }: DrainReport): string =>
+  asked === 0 ? "no closed segment to drain" : `${asked - waiting.length} of ${asked} closed segments drained`
+
 /** `3 logs: 1 rotated, 2 compressed, 1 removed`. */
-const summary = ({ deferred, logs, problems, steps }: PassReport): string => {
+const summary = ({ deferred, logs, observed, problems, steps }: PassReport): string => {
   const counts: ReadonlyArray<readonly [number, string]> = [
     [steps.rotated, "rotated"],
     [steps.compressed, "compressed"],
     [steps.removed, "removed"],
     [steps.cleaned, "cleaned"],
     [deferred, "deferred"],
+    [observed, "observed only"],
     [problems.filter((problem) => !isLeftAlone(problem)).length, "failed"],
     [problems.filter(isLeftAlone).length, "left alone"],
   ]

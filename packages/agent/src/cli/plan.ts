@@ -1,5 +1,5 @@
 /** `plan`: what a pass would do now, log by log, in order. */
-import { type Codec, formatBytes, nameOf, pathOf, type Step, stepName } from "@cordwood/core"
+import { type Codec, DEFAULT_POLICY, formatBytes, nameOf, pathOf, type Step, stepName } from "@cordwood/core"
 import { Effect } from "effect"
 import type { PlannedLog } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
@@ -27,7 +27,7 @@ export const plan = ({ config: file, detailedExitcode, json }: PlanInput) =>
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(problems)
       yield* failIfAny(problems)
-      if (detailedExitcode && logs.some(({ steps }) => steps.length > 0))
+      if (detailedExitcode && logs.some(({ mode, steps }) => mode === "enforce" && steps.length > 0))
         return yield* Effect.fail(new EndWith(STEPS_AHEAD))
     }),
   )
@@ -56,11 +56,15 @@ export const stepJson = (step: Step): StepJson => {
       return { ...about, reason: "missing" }
     case "Refuse":
       return { ...about, reason: step.message }
+    case "Offer":
+      return { ...about, bytes: step.segment.bytes }
   }
 }
 
-const plannedJson = ({ activeBytes, files, log, steps, totalBytes }: PlannedLog) => ({
+const plannedJson = ({ activeBytes, files, log, mode, policy, steps, totalBytes }: PlannedLog) => ({
   log,
+  policy,
+  mode,
   activeBytes,
   files,
   totalBytes,
@@ -71,8 +75,9 @@ const planTable = (logs: ReadonlyArray<PlannedLog>): string => {
   const colors = colorsFor(process.stdout)
   // A line of a pipe says all by itself; a person sees which lines belong together.
   const repeat = process.stdout.isTTY !== true
-  const rows = logs.flatMap(({ files, log, steps, totalBytes }) => {
-    const about = [safe(labelOf(log)), String(files), formatBytes(totalBytes)]
+  const rows = logs.flatMap(({ files, log, mode, policy, steps, totalBytes }) => {
+    const under = policy === DEFAULT_POLICY && mode === "enforce" ? "" : ` (${policy}${mode === "observe" ? ", observed only" : ""})`
+    const about = [safe(labelOf(log) + under), String(files), formatBytes(totalBytes)]
     const lines = steps.length === 0 ? [[colors.dim("nothing to do")]] : steps.map(stepCells)
     return lines.map((cells, index) => [...(index === 0 || repeat ? about : ["", "", ""]), ...cells])
   })

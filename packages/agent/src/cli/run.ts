@@ -68,8 +68,11 @@ const logEvent = (event: Envelope): Effect.Effect<void> => {
       return Effect.logError(line)
     case "Deferred":
       return Effect.logWarning(line)
-    case "Rotated":
     case "Removed":
+      // A log that a guard kept is gone: what happened before was said by those who kept it, and this is the end of it.
+      return known.data.reason === "pressure" ? Effect.logWarning(line) : Effect.logInfo(line)
+    case "Rotated":
+    case "Planned":
       return Effect.logInfo(line)
     case "Scanned":
     case "Cleaned":

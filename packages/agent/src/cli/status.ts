@@ -1,6 +1,8 @@
 /** `status`: every log as it is on disk now, with what the journal knows of it. Reads both; writes nothing. */
 import {
+  DEFAULT_POLICY,
   type Decoded,
+  type DecodeOptions,
   type Deferral,
   evolve,
   type Failure,
@@ -9,6 +11,7 @@ import {
   initialState,
   type Log,
   type LogState,
+  type Mode,
   nameOf,
 } from "@cordwood/core"
 import { sqliteJournalReader } from "@cordwood/fs-adapter"
@@ -30,7 +33,7 @@ export const status = ({ config: file, json }: { readonly config: string; readon
       const planned = yield* agent.plan
       const { logs, problems } = planned
       const { journal, policy } = config.settings
-      const rows = statusRows(planned, yield* statesIn(journal.path), policy)
+      const rows = statusRows(planned, yield* statesIn(journal.path, yield* agent.decoding), policy)
       if (json) for (const row of rows) printJson(row)
       else if (rows.length > 0) print(statusTable(rows, yield* Clock.currentTimeMillis))
       if (logs.length === 0 && problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
@@ -53,9 +56,9 @@ export interface Known {
 }
 
 /** What the journal says of every log, by path. Without a journal, or with one that can't be read, nothing is known, and the disk is shown nevertheless. */
-const statesIn = (path: string): Effect.Effect<ReadonlyMap<string, Known>> => {
+const statesIn = (path: string, decode: DecodeOptions): Effect.Effect<ReadonlyMap<string, Known>> => {
   if (!existsSync(path)) return Effect.succeed(new Map())
-  return sqliteJournalReader({ path }).replay.pipe(
+  return sqliteJournalReader({ path, decode }).replay.pipe(
     Effect.map(fold),
     Effect.catch((error) =>
       Effect.sync(() => {
@@ -82,7 +85,10 @@ export interface LogStatus {
   readonly files: number | null
   readonly activeBytes: number | null
   readonly totalBytes: number | null
-  readonly limits: { readonly maxSize: number; readonly maxFiles: number; readonly compression: string }
+  /** Null where it is no log's row. */
+  readonly policy: string | null
+  readonly mode: Mode | null
+  readonly limits: PlannedLog["limits"]
   readonly lastRotatedAt: string | null
   readonly deferred: ReadonlyArray<Deferral & { readonly path: string }>
   readonly failing: ReadonlyArray<Failing>
@@ -106,15 +112,16 @@ const NEVER_ENDED: ReadonlySet<string> = new Set(["source", "journal"])
 export const statusRows = (
   { logs, problems }: PlanReport,
   states: ReadonlyMap<string, Known>,
-  limits: Settings["policy"],
+  { compression, maxFiles, maxSize }: Settings["policy"],
 ): ReadonlyArray<LogStatus> => {
+  const limits = { maxSize, maxFiles, compression }
   const problemsAt = Map.groupBy(problems, ({ path }) => path)
-  const row = (log: Log, seen: Pick<LogStatus, "files" | "activeBytes" | "totalBytes">): LogStatus => {
+  type Seen = Pick<LogStatus, "files" | "activeBytes" | "totalBytes" | "policy" | "mode" | "limits">
+  const row = (log: Log, seen: Seen): LogStatus => {
     const { deferred, failing, lastRotatedAt } = states.get(log.path)?.state ?? initialState
     return {
       log,
       ...seen,
-      limits,
       lastRotatedAt,
       deferred: [...deferred].map(([path, deferral]) => ({ path, ...deferral })),
       failing: failingOf(failing, problemsAt.get(log.path) ?? []),
@@ -123,9 +130,18 @@ export const statusRows = (
   const listed = new Set(logs.map(({ log }) => log.path))
   const others = [...problemsAt.keys()].filter((path) => !listed.has(path))
   return [
-    ...logs.map(({ activeBytes, files, log, totalBytes }: PlannedLog) => row(log, { files, activeBytes, totalBytes })),
+    ...logs.map(({ activeBytes, files, limits, log, mode, policy, totalBytes }: PlannedLog) =>
+      row(log, { files, activeBytes, totalBytes, policy, mode, limits }),
+    ),
     ...others.map((path) =>
-      row(states.get(path)?.log ?? { path }, { files: null, activeBytes: null, totalBytes: null }),
+      row(states.get(path)?.log ?? { path }, {
+        files: null,
+        activeBytes: null,
+        totalBytes: null,
+        policy: null,
+        mode: null,
+        limits,
+      }),
     ),
   ]
 }
@@ -171,7 +187,7 @@ const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
     : `${formatBytes(activeBytes)} of ${formatBytes(limits.maxSize)}`
 }
 
-const stateTexts = ({ deferred, failing }: LogStatus, nowMs: number, colors: Colors): ReadonlyArray<string> => {
+const stateTexts = ({ deferred, failing, mode, policy }: LogStatus, nowMs: number, colors: Colors): ReadonlyArray<string> => {
   const texts = [
     ...failing.map((failure) => {
       const { hint, message, since, step } = failure
@@ -182,6 +198,7 @@ const stateTexts = ({ deferred, failing }: LogStatus, nowMs: number, colors: Col
       colors.yellow(safe(`${step} ${nameOf(path)} deferred for ${ago(since, nowMs)} by ${by}: ${why}`)),
     ),
   ]
+  if (mode === "observe") texts.unshift(colors.yellow(`observed only, by ${policy ?? DEFAULT_POLICY}`))
   return texts.length === 0 ? [colors.green("ok")] : texts
 }
 

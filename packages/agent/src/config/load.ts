@@ -1,5 +1,5 @@
 /** Loads a configuration: the file, its plugins, its sources. Touches nothing else, and starts nothing. */
-import { type Configured, NO_COMPRESSION, Policy } from "@cordwood/core"
+import { type Configured, NO_COMPRESSION } from "@cordwood/core"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import type { AgentOptions, Settings } from "../agent-options.ts"
@@ -13,6 +13,7 @@ import { ConfigFile, type ConfigFileInput } from "./config-file.ts"
 import { type ConfigDocument, problemAt, readDocument } from "./document.ts"
 import { parseAt } from "./issues.ts"
 import { nearest } from "./nearest.ts"
+import { version } from "../version.ts"
 
 export interface LoadedConfig {
   /** As it was given. */
@@ -21,8 +22,16 @@ export interface LoadedConfig {
   readonly options: AgentOptions
   /** The same settings with every default filled in, in bytes and milliseconds. */
   readonly settings: Settings
-  /** The error that says no codec of the chosen id is there. `known` are the ids that are. */
-  readonly unknownCodec: (known: ReadonlyArray<string>) => ConfigError
+  /** The codecs that the policy names. */
+  readonly codecs: ReadonlyArray<NamedCodec>
+  /** The error that says no codec of a named id is there. `known` are the ids that are. */
+  readonly unknownCodec: (named: NamedCodec, known: ReadonlyArray<string>) => ConfigError
+}
+
+/** A codec's id, and where in the file it stands. */
+export interface NamedCodec {
+  readonly at: ReadonlyArray<string | number>
+  readonly id: string
 }
 
 /** The codec that is always there, also the name of the plugin that brings it, and that plugin's package. */
@@ -46,12 +55,12 @@ const load = async (file: string): Promise<LoadedConfig> => {
   const uses = usesIn(document.value)
   const { configured, problems } =
     uses === null ? { configured: [], problems: [] } : await loadPlugins(resolve(file), uses, document)
-  const codec = codecIn(document.value)
-  const noCodec = codec !== null && !isBundled(codec) && uses !== null && onlyBundled(uses, configured)
+  const codecs = codecsIn(document.value)
+  const hopeless = uses !== null && onlyBundled(uses, configured) ? codecs.filter(({ id }) => !isBundled(id)) : []
   const all = [
     ...(parsed.ok ? [] : parsed.problems),
     ...problems,
-    ...(noCodec ? [codecProblem(document, codec, [BUNDLED_CODEC])] : []),
+    ...hopeless.map((named) => codecProblem(document, named, [BUNDLED_CODEC])),
   ]
   if (!parsed.ok || all.length > 0) throw new ConfigError({ file, problems: inOrder(all) })
   const { plugins: _, sources, ...settings } = parsed.value
@@ -67,8 +76,8 @@ const load = async (file: string): Promise<LoadedConfig> => {
       workers: settings.workers,
       interval: `${settings.interval}ms`,
     },
-    unknownCodec: (known) =>
-      new ConfigError({ file, problems: [codecProblem(document, settings.policy.compression, known)] }),
+    codecs,
+    unknownCodec: (named, known) => new ConfigError({ file, problems: [codecProblem(document, named, known)] }),
   }
 }
 
@@ -83,9 +92,18 @@ const isBundled = (id: string): boolean => id === BUNDLED_CODEC || id === NO_COM
 type Parts = { readonly [Part in keyof ConfigFileInput]?: unknown } | null
 const usesIn = (value: unknown): ReadonlyArray<PluginUse> | null =>
   ConfigFile.shape.plugins.safeParse((value as Parts)?.plugins).data ?? null
-const codecIn = (value: unknown): string | null => {
-  const policy = (value as Parts)?.policy as { readonly compression?: unknown } | null | undefined
-  return Policy.shape.compression.safeParse(policy?.compression).data ?? null
+const codecsIn = (value: unknown): ReadonlyArray<NamedCodec> => {
+  const policy = (value as Parts)?.policy as { readonly compression?: unknown; readonly overrides?: unknown } | null
+  const overrides: ReadonlyArray<unknown> = Array.isArray(policy?.overrides) ? policy.overrides : []
+  const named = [
+    { at: ["policy", "compression"], id: policy?.compression },
+    ...overrides.map((override, index) => ({
+      at: ["policy", "overrides", index, "compression"],
+      id: (override as { readonly compression?: unknown } | null)?.compression,
+    })),
+  ]
+  // What is no id is told of elsewhere.
+  return named.flatMap(({ at, id }) => (typeof id === "string" && id !== "" ? [{ at, id }] : []))
 }
 
 /**
@@ -100,34 +118,29 @@ const onlyBundled = (uses: ReadonlyArray<PluginUse>, configured: ReadonlyArray<C
 const sourceOf = (source: ConfigFileInput["sources"][number]): SourceFactory =>
   source.files === undefined ? cri(source.cri) : files(source.files)
 
-const codecProblem = (document: ConfigDocument, id: string, known: ReadonlyArray<string>): ConfigProblem => {
+const codecProblem = (
+  document: ConfigDocument,
+  { at, id }: NamedCodec,
+  known: ReadonlyArray<string>,
+): ConfigProblem => {
   const ids = [...known.filter((codec) => codec !== NO_COMPRESSION), NO_COMPRESSION]
   const meant = nearest(id, ids)
   const advice =
     meant === null
       ? `known here: ${ids.join(", ")}; for another one, add the plugin that brings it, such as\nplugins:\n  - use: "@cordwood/plugin-${id}"`
       : `did you mean ${meant}?`
-  return problemAt(
-    document,
-    ["policy", "compression"],
-    `found ${JSON.stringify(id)}, which no codec is called; ${advice}`,
-  )
+  return problemAt(document, at, `found ${JSON.stringify(id)}, which no codec is called; ${advice}`)
 }
 
 /**
- * Whether the codec that the policy names is there. Sets the plugins up, and closes them again, if it must come from one of them; that is the
+ * Whether the codecs that the policy names are there. Sets the plugins up, and closes them again, if one must come from them; that is the
  * only way to learn what they bring.
  */
-export const checkCodec = ({
-  file,
-  options,
-  settings,
-  unknownCodec,
-}: LoadedConfig): Effect.Effect<void, ConfigError> => {
-  const id = settings.policy.compression
-  if (isBundled(id)) return Effect.void
+export const checkCodecs = ({ codecs, file, options, unknownCodec }: LoadedConfig): Effect.Effect<void, ConfigError> => {
+  const wanted = codecs.filter(({ id }) => !isBundled(id))
+  if (wanted.length === 0) return Effect.void
   const plugins: ReadonlyArray<Configured> = options.plugins ?? []
-  return setUpPlugins(plugins).pipe(
+  return setUpPlugins(plugins, { version: version(), configHash: "" }).pipe(
     Effect.scoped,
     Effect.catch((error) =>
       Effect.fail(
@@ -137,10 +150,10 @@ export const checkCodec = ({
         }),
       ),
     ),
-    Effect.flatMap(({ codecs }) =>
-      codecs.some((codec) => codec.id === id)
-        ? Effect.void
-        : Effect.fail(unknownCodec([BUNDLED_CODEC, ...codecs.map((codec) => codec.id)])),
-    ),
+    Effect.flatMap(({ codecs }) => {
+      const missing = wanted.find((named) => codecs.every(({ id }) => id !== named.id))
+      if (missing === undefined) return Effect.void
+      return Effect.fail(unknownCodec(missing, [BUNDLED_CODEC, ...codecs.map(({ id }) => id)]))
+    }),
   )
 }

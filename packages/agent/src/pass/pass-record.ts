@@ -3,15 +3,25 @@ import {
   type Activity,
   besideOf,
   type CoreFact,
+  type Fact,
   failureKey,
   type Glance,
+  type History,
   type Log,
+  type LogState,
   nameOf,
+  NO_HISTORY,
+  type Origin,
+  pathOf,
+  type PluginFact,
   type Snapshot,
   stampIn,
+  type Step,
+  stepName,
   TEMPORARY_SUFFIX,
 } from "@cordwood/core"
 import { Effect } from "effect"
+import { factAttributes } from "./span.ts"
 import type { PassPorts, Scan, Tally, Watched } from "./watched.ts"
 
 /** What every error that reaches an operator carries. */
@@ -40,6 +50,15 @@ export class PassRecord {
   get log(): Log {
     return this.watched.log
   }
+  /** What the events of the log add up to. */
+  get state(): LogState {
+    return this.ports.recorder.state(this.log.path)
+  }
+  /** What is known of the segment of that name. */
+  historyOf(name: string): History {
+    const stamp = stampIn(nameOf(this.log.path), name)
+    return (stamp === null ? undefined : this.state.histories.get(stamp)) ?? NO_HISTORY
+  }
 
   /**
    * Records what was scanned, if it is not what the events so far add up to, or if the pass is going to rotate. Not before a rotation that has
@@ -49,11 +68,12 @@ export class PassRecord {
     return Effect.suspend(() => {
       const missing = this.#missing(scan)
       const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
-      if (!this.#isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
+      if (!this.isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
       const { active, segments } = scan.snapshot
       const activeBytes = active?.bytes ?? 0
       const totalBytes = segments.reduce((sum, { bytes }) => sum + bytes, activeBytes)
-      const data = { activeBytes, segments: segments.length, totalBytes, files: filesIn(scan.snapshot) }
+      const files = this.#withHistories(filesIn(scan.snapshot))
+      const data = { activeBytes, segments: segments.length, totalBytes, files }
       return Effect.flatMap(this.#record({ type: "Scanned", data }), (id) => {
         this.#causationId = id
         return Effect.forEach(missing, (fact) => this.#record(fact), { discard: true })
@@ -61,20 +81,46 @@ export class PassRecord {
     })
   }
 
-  #isNews(snapshot: Snapshot): boolean {
-    const { files } = this.ports.recorder.state(this.log.path)
+  /** What is known of each segment goes along, for those who read the journal from this event on. */
+  #withHistories(files: ReturnType<typeof filesIn>): Extract<CoreFact, { type: "Scanned" }>["data"]["files"] {
+    const active = nameOf(this.log.path)
+    return files.map((file) => {
+      const stamp = file.name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, file.name)
+      const history = stamp === null ? undefined : this.state.histories.get(stamp)
+      return history === undefined ? file : { ...file, history }
+    })
+  }
+
+  /** Records what a policy in mode `observe` keeps from being done, if it is other than before. */
+  planned(steps: ReadonlyArray<Step>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.tally.observed += steps.length
+      return this.wouldBeNews(steps) ? Effect.asVoid(this.#record({ type: "Planned", data: told(steps) })) : Effect.void
+    })
+  }
+  wouldBeNews(steps: ReadonlyArray<Step>): boolean {
+    const known = this.state.planned ?? []
+    const now = told(steps).steps
+    return (
+      known.length !== now.length || known.some(({ path, step }, at) => step !== now[at]?.step || path !== now[at]?.path)
+    )
+  }
+
+  /** Whether the files are others than the events so far add up to, or an earlier failure is seen to be over. */
+  isNews(snapshot: Snapshot): boolean {
+    const { files } = this.state
     const found = filesIn(snapshot)
     if (files === null || files.size !== found.length || found.some(({ name }) => !files.has(name))) return true
     return snapshot.active !== null && (this.#isFailing("scan") || this.#isFailing("reopen"))
   }
 
   #isFailing(step: Activity): boolean {
-    return this.ports.recorder.state(this.log.path).failing.has(failureKey(step, this.log.path))
+    return this.state.failing.has(failureKey(step, this.log.path))
   }
 
   /** Segments that events told of, and that are neither there nor on record as removed. Any file of the same stamp stands for them. */
   #missing({ stamps }: Scan): ReadonlyArray<CoreFact> {
-    const { files } = this.ports.recorder.state(this.log.path)
+    const { files } = this.state
     const active = nameOf(this.log.path)
     return [...(files ?? [])].flatMap(([name, bytes]): ReadonlyArray<CoreFact> => {
       const stamp = stampIn(active, name)
@@ -83,14 +129,23 @@ export class PassRecord {
     })
   }
 
-  #record(fact: CoreFact): Effect.Effect<string> {
-    const cause = { correlationId: this.correlationId, causationId: this.#causationId }
-    return this.ports.recorder.record(this.log, fact, cause)
+  #record(fact: Fact, causationId = this.#causationId): Effect.Effect<string> {
+    const { mode, name: policy } = this.watched.applied
+    const { correlationId } = this
+    return this.ports.recorder.record(this.log, fact, { correlationId, causationId, policy, mode })
   }
 
-  /** Records what was done. */
+  /** Records an event of a plugin about a segment; the rotation that made the segment is what led to it. */
+  told(fact: PluginFact, rotated: Origin | null): Effect.Effect<void> {
+    return Effect.suspend(() => Effect.asVoid(this.#record(fact, rotated?.eventId ?? this.#causationId)))
+  }
+
+  /** Records what was done, and says so on the step's span. */
   done(fact: CoreFact): Effect.Effect<void> {
-    return Effect.suspend(() => Effect.asVoid(this.#record(fact)))
+    return Effect.andThen(
+      Effect.annotateCurrentSpan(factAttributes(fact)),
+      Effect.suspend(() => this.#record(fact)),
+    )
   }
 
   /** Reports a failure; an event only if it is not the same as before. */
@@ -99,9 +154,9 @@ export class PassRecord {
       const { hint, message, reason } = failure
       this.lastFailure = failure
       this.tally.problems.push({ path, step, reason, message, hint })
-      const known = this.ports.recorder.state(this.log.path).failing.get(failureKey(step, path))
-      if (known?.reason === reason) return Effect.void
-      return this.done({ type: "Failed", data: { step, path, reason, message, hint } })
+      const known = this.state.failing.get(failureKey(step, path))
+      const fact: CoreFact = { type: "Failed", data: { step, path, reason, message, hint } }
+      return known?.reason === reason ? Effect.annotateCurrentSpan(factAttributes(fact)) : this.done(fact)
     })
   }
 
@@ -109,9 +164,10 @@ export class PassRecord {
   deferred(step: Activity, path: string, by: string, why: string, retryAfterMs: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.tally.deferred += 1
-      const known = this.ports.recorder.state(this.log.path).deferred.get(path)
-      if (known?.step === step && known.by === by && known.why === why) return Effect.void
-      return this.done({ type: "Deferred", data: { step, path, by, why, retryAfterMs } })
+      const known = this.state.deferred.get(path)
+      const fact: CoreFact = { type: "Deferred", data: { step, path, by, why, retryAfterMs } }
+      const same = known?.step === step && known.by === by && known.why === why
+      return same ? Effect.annotateCurrentSpan(factAttributes(fact)) : this.done(fact)
     })
   }
 
@@ -127,3 +183,7 @@ const filesIn = (snapshot: Snapshot): Array<{ name: string; bytes: number }> =>
   [...snapshot.segments, ...snapshot.temporaries]
     .map(({ bytes, path }) => ({ name: nameOf(path), bytes }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+
+const told = (steps: ReadonlyArray<Step>) => ({
+  steps: steps.map((step) => ({ step: stepName(step), path: pathOf(step) })),
+})

@@ -8,6 +8,7 @@ import {
   type Glance,
   isRotation,
   type Limits,
+  linksTo,
   type Log,
   LogFilesError,
   nameOf,
@@ -19,11 +20,15 @@ import {
   type Step,
   stepName,
 } from "@cordwood/core"
-import { Cause, Clock, Effect, type Tracer } from "effect"
+import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
+import { monotonicMs } from "../clock.ts"
+import { drain, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
 import { type Explained, PassRecord } from "./pass-record.ts"
 import { reopen, rotate } from "./rotation.ts"
-import { clean, compress, remove } from "./upkeep.ts"
-import type { PassPorts, Scan, Tally, Watched } from "./watched.ts"
+import type { DrainReport } from "./report.ts"
+import { passAttributes, stepAttributes } from "./span.ts"
+import { clean, compress } from "./upkeep.ts"
+import { limitsNow, type PassPorts, type Scan, type Tally, type Watched } from "./watched.ts"
 
 /** What the rotation half of a pass leaves to do. */
 export interface Upkeep {
@@ -57,53 +62,100 @@ export const notRegular = (path: string, kind: NonNullable<Snapshot["obstacle"]>
 
 /** Scans, plans, and takes the rotation steps; the rest is in what it returns. */
 export const pass = (ports: PassPorts, watched: Watched, tally: Tally): Effect.Effect<Upkeep> =>
-  Effect.useSpan("cordwood.pass", { attributes: { "log.file.path": watched.log.path } }, (span) =>
-    Effect.withParentSpan(passWithin(span, new PassRecord(ports, watched, tally)), span),
-  )
+  Effect.suspend(() => passOver(new PassRecord(ports, watched, tally)))
 
-/** Upkeep outlives the rotation half of its pass, and still belongs to the pass's span. */
-const passWithin = (span: Tracer.Span, record: PassRecord): Effect.Effect<Upkeep> =>
+const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
   Effect.gen(function* () {
-    const { log, ports } = record
-    const looked = yield* Effect.result(record.watched.books.withPermit(look(record)))
+    const { log, ports, watched } = record
+    const looked = yield* Effect.result(watched.books.withPermit(look(record)))
     if (looked._tag === "Failure") {
       yield* record.failed("scan", log.path, looked.failure)
       return NOTHING
     }
-    const { snapshot, steps } = looked.success
-    const rotation = yield* rotateFirst(record, steps)
+    const { snapshot, span, steps } = looked.success
+    const within = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
+      span === null ? effect : Effect.withParentSpan(effect, span)
+    const rotation = yield* within(rotateFirst(record, steps))
+    // Upkeep outlives the rotation half of its pass, and still belongs to the pass's span.
+    if (span !== null) span.end(yield* Clock.currentTimeNanos, Exit.void)
     if (rotation === "stopping") return NOTHING
     // What was planned beside a rotation that didn't come about would remove one segment too many. Unless it is room that is lacking:
     // the kubelet, too, removes before it rotates.
-    const kept =
-      rotation === "failed" ? yield* planNow({ ...ports.limits, maxSize: Number.MAX_SAFE_INTEGER }, snapshot) : steps
+    const limits = limitsNow(ports, watched)
+    const kept = rotation === "failed" ? yield* planNow({ ...limits, maxSize: Number.MAX_SAFE_INTEGER }, snapshot) : steps
     const rest = kept.filter((step) => !isRotation(step))
     return {
       steps: rest,
-      run: Effect.forEach(rest, (step) => (ports.stopping() ? Effect.void : take(record, step)), {
-        discard: true,
-      }).pipe(Effect.withParentSpan(span)),
+      run: within(tend(record, rest)),
       settled: steps.length === 0 && isSettled(record, snapshot),
     }
   })
 
+/** Asks the guards about every closed segment of a log; see `drain`. */
+export const drainLog = (
+  ports: PassPorts,
+  watched: Watched,
+  tally: Tally,
+): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
+  Effect.suspend(() => {
+    const record = new PassRecord(ports, watched, tally)
+    return scan(ports, watched.log).pipe(
+      Effect.flatMap((seen) => drain(record, seen)),
+      Effect.catch((error) =>
+        Effect.as(record.failed("scan", watched.log.path, error), { asked: 0, waiting: [] }),
+      ),
+    )
+  })
+
+interface Looked {
+  readonly snapshot: Snapshot
+  readonly steps: ReadonlyArray<Step>
+  /** The pass's span; null if the pass has nothing to do, nor to tell. */
+  readonly span: Tracer.Span | null
+}
+
 /** Scans, plans and records what was seen, before anything else can change it. */
-const look = (
-  record: PassRecord,
-): Effect.Effect<{ readonly snapshot: Snapshot; readonly steps: ReadonlyArray<Step> }, LogFilesError> =>
+const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
   Effect.gen(function* () {
-    const { log, ports } = record
+    const { log, ports, watched } = record
+    const { applied, source } = watched
     const seen = yield* scan(ports, log)
     const { snapshot } = seen
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
-    const steps = yield* planNow(ports.limits, snapshot)
-    // With nobody to tell, a file that is missing is waited for: nothing is done about it, pass after pass.
-    const tells = record.watched.source.tells !== false
-    yield* record.scanned(
-      seen,
-      steps.some((step) => isRotation(step) && (tells || step._tag !== "Reopen")),
-    )
-    return { snapshot, steps }
+    for (const stamp of watched.cleared) if (!seen.stamps.has(stamp)) watched.cleared.delete(stamp)
+    const planned = yield* planNow(limitsNow(ports, watched), snapshot)
+    const observes = applied.mode === "observe"
+    const acts = observes ? record.wouldBeNews(planned) : yield* anyDue(record, planned)
+    const attributes = passAttributes(log, applied, record.correlationId, planned)
+    const span = acts || record.isNews(snapshot) ? yield* Effect.makeSpan("cordwood.pass", { attributes }) : null
+    const told = Effect.gen(function* () {
+      // With nobody to tell, a file that is missing is waited for: nothing is done about it, pass after pass.
+      const rotates = planned.some((step) => isRotation(step) && (source.tells !== false || step._tag !== "Reopen"))
+      yield* record.scanned(seen, !observes && rotates)
+      if (observes) yield* record.planned(planned)
+    })
+    yield* span === null ? told : Effect.withParentSpan(told, span)
+    return { snapshot, steps: observes ? [] : planned, span }
+  })
+
+/** Whether a step would be begun now: one that is put off is no reason for a span. */
+const anyDue = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<boolean> =>
+  Effect.map(monotonicMs, (nowMs) => steps.some((step) => !isPutOff(record, step, nowMs)))
+
+/** The steps after the rotation. What a guard keeps is compressed meanwhile; what is gone is not. */
+const tend = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { log, ports } = record
+    const excess = new Set(steps.flatMap((step) => (step._tag === "Remove" ? [step.segment.path] : [])))
+    const waiting = ports.waiting.get(log.path)
+    for (const path of waiting?.keys() ?? []) if (!excess.has(path)) waiting?.delete(path)
+    const gone = new Set<string>()
+    for (const step of steps) {
+      if (ports.stopping()) return
+      if (gone.has(pathOf(step))) continue
+      const done = yield* take(record, step)
+      if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
+    }
   })
 
 const rotateFirst = (
@@ -123,17 +175,29 @@ const rotateFirst = (
 const lacksSpace = (failure: Explained | null): boolean =>
   failure !== null && (failure.reason === "NoSpace" || /no space left|ENOSPC|quota exceeded/i.test(failure.message))
 
-const isSettled = ({ log, ports }: PassRecord, { segments, takenAtMs }: Snapshot): boolean => {
+const isSettled = ({ log, ports, watched }: PassRecord, { segments, takenAtMs }: Snapshot): boolean => {
   const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
   ports.files.glance(log.path, glance)
   // A plain segment besides the newest was too fresh to be compressed, and won't be for long.
-  const pending = ports.limits.codec !== null && segments.slice(0, -1).some(({ suffix }) => suffix === "")
-  return !pending && takenAtMs - glance.directoryChangedMs > SETTLED_MS
+  const fresh = watched.applied.limits.codec !== null && segments.slice(0, -1).some(({ suffix }) => suffix === "")
+  const unasked = ports.plugins.early && segments.some(({ stamp }) => !watched.cleared.has(stamp))
+  return !fresh && !unasked && takenAtMs - glance.directoryChangedMs > SETTLED_MS
 }
 
 /** Takes one step; false if it did not come about. */
 const take = (record: PassRecord, step: Step): Effect.Effect<boolean> =>
-  act(record, step).pipe(
+  Effect.gen(function* () {
+    if (isPutOff(record, step, yield* monotonicMs)) {
+      if (step._tag !== "Compress") record.tally.deferred += 1
+      const mustGo = step._tag === "Remove" && (yield* pressureOn(record.ports, record.log.path)) !== null
+      if (!mustGo) return false
+    }
+    return yield* begin(record, step)
+  })
+
+const begin = (record: PassRecord, step: Step): Effect.Effect<boolean> => {
+  const { applied } = record.watched
+  return act(record, step).pipe(
     Effect.catch((error) => explain(record, step, error)),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
@@ -141,8 +205,13 @@ const take = (record: PassRecord, step: Step): Effect.Effect<boolean> =>
       const hint = "this is a bug; the log's files are as they were before the step. Please report it"
       return Effect.as(record.failed(stepName(step), pathOf(step), { reason: "Defect", message, hint }), false)
     }),
-    Effect.withSpan(`cordwood.${stepName(step)}`, { attributes: { "log.file.path": pathOf(step) } }),
+    Effect.withSpan(
+      `cordwood.${stepName(step)}`,
+      { attributes: stepAttributes(record.log, applied, step), links: linksTo(record.historyOf(nameOf(pathOf(step))).rotated) },
+      { captureStackTrace: false },
+    ),
   )
+}
 
 const act = (record: PassRecord, step: Step): Effect.Effect<boolean, LogFilesError> => {
   switch (step._tag) {
@@ -160,6 +229,8 @@ const act = (record: PassRecord, step: Step): Effect.Effect<boolean, LogFilesErr
       return remove(record, step)
     case "Compress":
       return compress(record, step)
+    case "Offer":
+      return offer(record, step)
   }
 }
 

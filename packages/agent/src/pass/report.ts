@@ -1,5 +1,5 @@
 /** What passes and plans come to, for people and programs. Data only. */
-import type { Log, Step } from "@cordwood/core"
+import type { Log, Mode, Step } from "@cordwood/core"
 
 /** Something that failed, and what the operator can do about it. `path` is a log, one of its files, or a source's socket. */
 export interface Problem {
@@ -14,7 +14,15 @@ export interface PassReport {
   readonly logs: number
   readonly steps: Readonly<Record<"rotated" | "compressed" | "removed" | "cleaned", number>>
   readonly deferred: number
+  /** Steps that were planned under a policy in mode `observe`, and not taken. */
+  readonly observed: number
   readonly problems: ReadonlyArray<Problem>
+}
+/** What guards still keep after they were asked about every closed segment (`once --drain`). */
+export interface DrainReport extends PassReport {
+  /** Closed segments that were asked about. */
+  readonly asked: number
+  readonly waiting: ReadonlyArray<{ readonly path: string; readonly by: string; readonly why: string }>
 }
 /** What a pass would do now about one log. Sizes are bytes; `activeBytes` is null where the active file is missing. */
 export interface PlannedLog {
@@ -22,6 +30,10 @@ export interface PlannedLog {
   readonly activeBytes: number | null
   readonly files: number
   readonly totalBytes: number
+  /** The policy that the log is under: an override's name, or `default`. */
+  readonly policy: string
+  readonly mode: Mode
+  readonly limits: { readonly maxSize: number; readonly maxFiles: number; readonly compression: string }
   readonly steps: ReadonlyArray<Step>
 }
 export interface PlanReport {

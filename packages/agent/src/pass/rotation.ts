@@ -52,7 +52,8 @@ const noFile = ({ watched }: PassRecord, path: string): Explained => ({
 const rotated = (record: PassRecord, from: string, to: string, reopened: boolean): Effect.Effect<boolean> => {
   record.tally.rotated += 1
   const bytes = Math.max(0, record.bytesOf(to))
-  return Effect.as(record.done({ type: "Rotated", data: { from, to, bytes, reopened } }), true)
+  const { maxSize } = record.watched.applied.limits
+  return Effect.as(record.done({ type: "Rotated", data: { from, to, bytes, reopened, maxSize } }), true)
 }
 
 /** Interruptible even within a rotation, which deals with whatever comes of it. */

@@ -1,15 +1,13 @@
 /**
- * The steps that may take their time: cleaning, removing, compressing. A file goes, and the event is stored, in one stretch that nothing
- * interrupts; what comes before (guards, codecs) can be. Each returns false if it did not come about.
+ * The steps that may take their time and ask nobody: cleaning, compressing. A file goes, and the event is stored, in one stretch that nothing
+ * interrupts; what comes before can be. Each returns false if it did not come about.
  */
 import {
   type Clean,
   type Compress,
   type CoreFact,
   type FileSeen,
-  GUARD_LIMIT_MS,
   LogFilesError,
-  type Remove,
 } from "@cordwood/core"
 import { Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
@@ -26,7 +24,7 @@ const LAST_PAUSE_MS = 10 * 60_000
 type Step = Effect.Effect<boolean, LogFilesError>
 
 /** Removes a file and records it, as one. The fact is told how many bytes went. */
-const goes = (
+export const goes = (
   record: PassRecord,
   file: FileSeen,
   options: { readonly unchanged: boolean },
@@ -70,41 +68,6 @@ const cleaned = (
     },
   )
 
-export const remove = (record: PassRecord, { reason, segment }: Remove): Step =>
-  Effect.gen(function* () {
-    const { plugins } = record.ports
-    const { pauses } = record.watched
-    const { path } = segment
-    if (yield* isPaused(record, path)) return false
-    const askedMs = yield* monotonicMs
-    const ruling = yield* plugins.mayRemove({ log: record.log, segment, correlationId: record.correlationId })
-    if (ruling._tag === "Defer") {
-      const nowMs = yield* monotonicMs
-      const pause = { untilMs: nowMs + ruling.retryAfterMs, waitMs: ruling.retryAfterMs }
-      pauses.set(path, pause)
-      // A guard that hangs would do so for every segment: the others of this log wait as long, unasked.
-      if (nowMs - askedMs >= GUARD_LIMIT_MS) pauses.set(record.log.path, pause)
-      yield* record.deferred("remove", path, ruling.by, ruling.why, ruling.retryAfterMs)
-      return false
-    }
-    yield* goes(record, segment, { unchanged: plugins.guarded }, (bytes) => ({
-      type: "Removed",
-      data: { path, bytes, reason },
-    }))
-    pauses.delete(path)
-    record.tally.removed += 1
-    return true
-  })
-
-/** Whether a step on this segment, or on every one of its log, is put off still. */
-const isPaused = (record: PassRecord, path: string): Effect.Effect<boolean> =>
-  Effect.map(monotonicMs, (nowMs) => {
-    const { pauses } = record.watched
-    const paused = [path, record.log.path].some((about) => (pauses.get(about)?.untilMs ?? 0) > nowMs)
-    if (paused) record.tally.deferred += 1
-    return paused
-  })
-
 export const compress = (record: PassRecord, { codec: id, segment, to }: Compress): Step =>
   Effect.gen(function* () {
     const { files, plugins } = record.ports
@@ -113,7 +76,6 @@ export const compress = (record: PassRecord, { codec: id, segment, to }: Compres
     const codec = codecOf(plugins, id)
     if (codec === undefined) return true
     const pause = pauses.get(path)
-    if (pause !== undefined && pause.untilMs > (yield* monotonicMs)) return false
     const startedMs = yield* monotonicMs
     const made = yield* withCodec(record, files.compress(segment, to, codec), path).pipe(
       Effect.tapError(() =>

@@ -1,14 +1,34 @@
 /** A log under watch: what a pass needs to know of it, and what is remembered from pass to pass. */
-import type { Codec, Composed, Limits, Log, LogFilesShape, Snapshot, Source } from "@cordwood/core"
+import type {
+  AppliedPolicy,
+  Codec,
+  Composed,
+  DeferredLimits,
+  Labels,
+  Limits,
+  Log,
+  LogFilesShape,
+  Snapshot,
+  Source,
+  Stamp,
+} from "@cordwood/core"
 import { Semaphore } from "effect"
 import type { Recorder } from "../record/recorder.ts"
 import type { Problem } from "./report.ts"
+
+/** The policy that a log is under, with what `plan` makes of it. */
+export interface Applied extends AppliedPolicy {
+  readonly limits: Limits
+}
 
 export interface PassPorts {
   readonly files: LogFilesShape
   readonly recorder: Recorder
   readonly plugins: Composed
-  readonly limits: Limits
+  readonly policyFor: (log: Log, labels: Labels | undefined) => Applied
+  readonly deferred: DeferredLimits
+  /** Bytes of the segments that guards keep beyond what retention allows, by the segment's path, by the log's path. */
+  readonly waiting: Map<string, Map<string, number>>
   readonly newId: () => string
   /** True once the agent is to end: no further step is begun. */
   readonly stopping: () => boolean
@@ -25,19 +45,31 @@ export interface Pause {
 export interface Watched {
   readonly log: Log
   readonly source: Source
+  readonly applied: Applied
   /** By path. */
   readonly pauses: Map<string, Pause>
+  /** Segments that the guards who are asked early have let go. */
+  readonly cleared: Set<Stamp>
   /**
    * Held by whoever changes which files there are and records it, and by whoever looks which there are and records that: so that a scan never
    * sees half of such a change, nor is recorded after one that came later.
    */
   readonly books: Semaphore.Semaphore
 }
-export const watch = (log: Log, source: Source): Watched => ({
+export const watch = (log: Log, source: Source, applied: Applied): Watched => ({
   log,
   source,
+  applied,
   pauses: new Map(),
+  cleared: new Set(),
   books: Semaphore.makeUnsafe(1),
+})
+
+/** What bounds the log as of now. */
+export const limitsNow = ({ plugins }: Pick<PassPorts, "plugins">, { applied, cleared }: Watched): Limits => ({
+  ...applied.limits,
+  guarded: plugins.guarded,
+  cleared: plugins.early ? cleared : null,
 })
 
 /** What a pass came to, added up while it goes on. */
@@ -47,9 +79,19 @@ export interface Tally {
   removed: number
   cleaned: number
   deferred: number
+  /** Steps that a policy in mode `observe` kept from being taken. */
+  observed: number
   readonly problems: Array<Problem>
 }
-export const newTally = (): Tally => ({ rotated: 0, compressed: 0, removed: 0, cleaned: 0, deferred: 0, problems: [] })
+export const newTally = (): Tally => ({
+  rotated: 0,
+  compressed: 0,
+  removed: 0,
+  cleaned: 0,
+  deferred: 0,
+  observed: 0,
+  problems: [],
+})
 
 /** What one scan saw, and the names in it that look like a segment's, ours or not. */
 export interface Scan {

@@ -5,6 +5,7 @@ import {
   type Configured,
   type Contributed,
   type Envelope,
+  type Host,
   PLUGIN_API,
   PluginError,
 } from "@cordwood/core"
@@ -16,13 +17,20 @@ const SETUP_LIMIT_MS = 30_000
 /** An observer gets this long for one event; then it misses that event. */
 const OBSERVE_LIMIT_MS = 10_000
 
-export const setUpPlugins = (all: ReadonlyArray<Configured>): Effect.Effect<Composed, PluginError, Scope.Scope> =>
+export const setUpPlugins = (
+  all: ReadonlyArray<Configured>,
+  host: Host,
+): Effect.Effect<Composed, PluginError, Scope.Scope> =>
   Effect.flatMap(
-    Effect.forEach(all, ({ config, plugin }) => setUp(plugin, config)),
+    Effect.forEach(all, ({ config, plugin }) => setUp(plugin, config, host)),
     compose,
   )
 
-const setUp = (plugin: Configured["plugin"], config: unknown): Effect.Effect<Contributed, PluginError, Scope.Scope> =>
+const setUp = (
+  plugin: Configured["plugin"],
+  config: unknown,
+  host: Host,
+): Effect.Effect<Contributed, PluginError, Scope.Scope> =>
   Effect.gen(function* () {
     const fail = (slot: PluginError["slot"], detail: string, hint: string): PluginError =>
       new PluginError({ plugin: plugin.name, slot, detail, hint })
@@ -41,7 +49,7 @@ const setUp = (plugin: Configured["plugin"], config: unknown): Effect.Effect<Con
         "mend the plugin's settings (`with` in the config file)",
       )
     }
-    const contributions = yield* Effect.suspend(() => plugin.setup(parsed.data)).pipe(
+    const contributions = yield* Effect.suspend(() => plugin.setup(parsed.data, host)).pipe(
       Effect.timeoutOrElse({
         duration: SETUP_LIMIT_MS,
         orElse: () =>

@@ -12,6 +12,7 @@ import {
   type JournalShape,
   type Log,
   type LogState,
+  type Mode,
   type Replaced,
   type Unstored,
 } from "@cordwood/core"
@@ -32,6 +33,9 @@ export interface Cause {
   readonly correlationId: string
   /** The event that led to this one. */
   readonly causationId: string | null
+  /** The policy that the log is under, and its mode, where it is about a log. */
+  readonly policy?: string
+  readonly mode?: Mode
 }
 
 export interface Recorder {
@@ -58,6 +62,9 @@ export interface RecorderOptions {
   /** A fresh UUID. From outside, so that a simulation can be replayed. */
   readonly newId: () => string
 }
+
+/** OpenTelemetry's ids of a span that nobody traces are all zeros (W3C Trace Context: invalid). */
+const validId = (id: string): string | null => (/^0*$/.test(id) ? null : id)
 
 /** Fails only if another agent holds the journal. */
 export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, JournalError, Scope.Scope> =>
@@ -86,8 +93,8 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
         log,
         metadata: {
           ...cause,
-          traceId: Option.match(span, { onNone: () => null, onSome: ({ traceId }) => traceId }),
-          spanId: Option.match(span, { onNone: () => null, onSome: ({ spanId }) => spanId }),
+          traceId: Option.match(span, { onNone: () => null, onSome: ({ traceId }) => validId(traceId) }),
+          spanId: Option.match(span, { onNone: () => null, onSome: ({ spanId }) => validId(spanId) }),
         },
       }
       // A position is the journal's to give; the fold has no use for it.

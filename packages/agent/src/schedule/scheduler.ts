@@ -3,12 +3,12 @@
  * Rotation and upkeep have lanes of their own, and codecs a third, so that neither a runtime that is slow to answer, nor a guard that hangs, nor
  * a large segment holds up the rotation of any log; and a hanging guard not the upkeep of another.
  */
-import { failureKey, type Glance, type Log, type Source, SourceError } from "@cordwood/core"
+import { failureKey, type Glance, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
 import { Cause, Effect, Exit, FiberSet, Scope, Semaphore } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { pass, type Upkeep } from "../pass/pass.ts"
-import type { PassReport } from "../pass/report.ts"
-import { newTally, type PassPorts, type Tally, watch, type Watched } from "../pass/watched.ts"
+import { drainLog, pass, type Upkeep } from "../pass/pass.ts"
+import type { DrainReport, PassReport } from "../pass/report.ts"
+import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched } from "../pass/watched.ts"
 import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.ts"
 
 /** Rotations under way at a time. Each waits on a rename, a sync and the runtime, hardly on the CPU. */
@@ -52,6 +52,31 @@ interface Watch {
 
 /** One pass over every log of every source, one log not waiting for another. */
 export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect.Effect<PassReport> =>
+  Effect.map(passOnce(ports, options), ({ report }) => report)
+
+/** One pass over every log, and then every guard is asked about every closed segment. */
+export const drainAll = (ports: PassPorts, options: SchedulerOptions): Effect.Effect<DrainReport> =>
+  Effect.gen(function* () {
+    const { logs, report } = yield* passOnce(ports, options)
+    const tally = newTally()
+    const drained = yield* Effect.forEach(
+      logs.filter(({ applied }) => applied.mode === "enforce"),
+      (watched) => drainLog(ports, watched, tally),
+      { concurrency: UPKEEPS },
+    )
+    yield* ports.recorder.flush
+    return {
+      ...report,
+      problems: [...report.problems, ...tally.problems],
+      asked: drained.reduce((sum, { asked }) => sum + asked, 0),
+      waiting: drained.flatMap(({ waiting }) => waiting),
+    }
+  })
+
+const passOnce = (
+  ports: PassPorts,
+  options: SchedulerOptions,
+): Effect.Effect<{ readonly report: PassReport; readonly logs: ReadonlyArray<Watched> }> =>
   Effect.gen(function* () {
     const tally = newTally()
     const logs = new Map<string, Watched>()
@@ -64,7 +89,10 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
       const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(source, listed.cause)]
       for (const problem of problems) yield* reportSource(ports, tally, problem)
       if (!Exit.isSuccess(listed)) continue
-      for (const log of listed.value.logs) if (!logs.has(log.path)) logs.set(log.path, watch(log, source))
+      for (const log of listed.value.logs) {
+        if (logs.has(log.path)) continue
+        logs.set(log.path, watch(log, source, ports.policyFor(log, listed.value.labels?.get(log.path))))
+      }
     }
     const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), {
       concurrency: ROTATIONS,
@@ -82,8 +110,9 @@ export const passOverAll = (ports: PassPorts, options: SchedulerOptions): Effect
         hint,
       })
     }
-    const { cleaned, compressed, deferred, problems, removed, rotated } = tally
-    return { logs: logs.size, steps: { rotated, compressed, removed, cleaned }, deferred, problems }
+    const { cleaned, compressed, deferred, observed, problems, removed, rotated } = tally
+    const steps = { rotated, compressed, removed, cleaned }
+    return { report: { logs: logs.size, steps, deferred, observed, problems }, logs: [...logs.values()] }
   })
 
 const sourceError = (source: Source, cause: Cause.Cause<SourceError>): SourceError => {
@@ -128,7 +157,6 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         listed: false,
       }))
       let retained = false
-      const { maxSize } = ports.limits
       const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
       const count = (): number => watches.reduce((sum, { entries }) => sum + entries.size, 0)
 
@@ -140,9 +168,9 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           const nowMs = yield* monotonicMs
           ports.files.glance(entry.log.path, glance)
           entry.settledMs = upkeep.settled ? glance.directoryChangedMs : -1
-          observe(entry.pace, glance.bytes, nowMs, maxSize, longestLookMs(count()))
-          // A log that can't be rotated now is left for the next interval, however fast it grows.
-          if (tally.problems.length > 0) entry.pace.nextLookMs = nowMs + options.intervalMs
+          observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestLookMs(count()))
+          // A log that can't, or mustn't, be rotated now is left for the next interval, however fast it grows.
+          if (tally.problems.length > 0 || entry.applied.mode === "observe") entry.pace.nextLookMs = nowMs + options.intervalMs
           return upkeep
         }).pipe(
           Effect.ensuring(
@@ -181,24 +209,29 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const needsPass = (entry: Entry): boolean => {
         if (entry.settledMs < 0) return true
         ports.files.glance(entry.log.path, glance)
+        const maxSize = entry.applied.limits.maxSize
         return (
           glance.bytes < 0 || (maxSize >= 0 && glance.bytes >= maxSize) || glance.directoryChangedMs !== entry.settledMs
         )
       }
 
-      const update = (watched: Watch, logs: ReadonlyArray<Log>): void => {
+      const update = (watched: Watch, { labels, logs }: Logs): void => {
         const listed = new Set<string>()
         for (const log of logs) {
           listed.add(log.path)
           const elsewhere = watches.some((other) => other !== watched && other.entries.has(log.path))
           const known = watched.entries.get(log.path)
           const same = known !== undefined && (isBusy(known) || known.log.containerId === log.containerId)
-          if (!elsewhere && !same) watched.entries.set(log.path, newEntry(log, watched.source))
+          if (!elsewhere && !same) {
+            const applied = ports.policyFor(log, labels?.get(log.path))
+            watched.entries.set(log.path, newEntry(log, watched.source, applied))
+          }
         }
         for (const [path, entry] of watched.entries) {
           // One pass at a time over a log: one that is listed again must find its entry while the old pass goes on.
           if (listed.has(path) || isBusy(entry)) continue
           watched.entries.delete(path)
+          ports.waiting.delete(path)
           ports.recorder.forget(path)
         }
       }
@@ -228,7 +261,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
             return waitMs
           }
           retryMs = FIRST_RETRY_MS
-          update(watched, listed.value.logs)
+          update(watched, listed.value)
           watched.listed = true
           if (!retained && watches.every((one) => one.listed)) {
             retained = true
@@ -266,14 +299,16 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           for (const entry of entries.values()) {
             seen += 1
             if (seen % CHUNK === 0) yield* Effect.yieldNow
+            // Rotated on every pass, or never: nothing to look out for in between.
+            if (entry.applied.limits.maxSize <= 0) continue
             if (entry.rotating) {
               nextMs = Math.min(nextMs, nowMs + ROTATING_LOOK_MS)
               continue
             }
             if (entry.pace.nextLookMs <= nowMs) {
               ports.files.glance(entry.log.path, glance)
-              observe(entry.pace, glance.bytes, nowMs, maxSize, longestMs)
-              if (glance.bytes >= maxSize) yield* begin(entry)
+              observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestMs)
+              if (glance.bytes >= entry.applied.limits.maxSize) yield* begin(entry)
             }
             nextMs = Math.min(nextMs, entry.pace.nextLookMs)
           }
@@ -288,7 +323,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       yield* Effect.addFinalizer(() => Scope.close(loops, Exit.void))
       for (const watched of watches) yield* Effect.forkIn(follow(watched), loops)
       // A limit of 0 means a rotation on every pass, not one at every look; a negative one means none.
-      if (maxSize > 0) yield* Effect.forkIn(lookAhead, loops)
+      yield* Effect.forkIn(lookAhead, loops)
       return yield* Effect.onInterrupt(Effect.never, () =>
         Effect.gen(function* () {
           stop()
@@ -310,8 +345,8 @@ const surviving = <A>(effect: Effect.Effect<A>, otherwise: A): Effect.Effect<A> 
       : Effect.as(Effect.logError("a bug in the agent; it goes on, please report it", cause), otherwise),
   )
 
-const newEntry = (log: Log, source: Source): Entry => ({
-  ...watch(log, source),
+const newEntry = (log: Log, source: Source, applied: Applied): Entry => ({
+  ...watch(log, source, applied),
   pace: newPace(),
   rotating: false,
   tending: false,

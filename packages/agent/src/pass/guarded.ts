@@ -1,0 +1,160 @@
+/**
+ * The steps that guards have a say in: removing, and offering what is closed. A segment goes, and the event is stored, in one stretch that nothing
+ * interrupts. What a guard keeps goes nevertheless where the user's policy says so; nothing else here overrules a guard.
+ */
+import {
+  formatBytes,
+  givesWay,
+  type LogFilesError,
+  nameOf,
+  type Offer,
+  pathOf,
+  type Question,
+  type Remove,
+  type Ruling,
+  type Segment,
+  SETTLE_MS,
+  type Step,
+} from "@cordwood/core"
+import { Clock, Effect } from "effect"
+import { monotonicMs } from "../clock.ts"
+import type { PassRecord } from "./pass-record.ts"
+import type { DrainReport } from "./report.ts"
+import { codecOf, type PassPorts, type Scan } from "./watched.ts"
+import { goes } from "./upkeep.ts"
+
+/** A segment is the same one for a guard, plain or compressed. */
+const askedKey = ({ stamp }: Segment): string => `guards ${stamp}`
+
+/** Whether a step is put off still: for its file, or, where a guard hangs, for all that guards are asked about in its log. */
+export const isPutOff = ({ log, watched: { pauses } }: PassRecord, step: Step, nowMs: number): boolean => {
+  const isPaused = (about: string): boolean => (pauses.get(about)?.untilMs ?? 0) > nowMs
+  if (step._tag === "Compress") return isPaused(pathOf(step))
+  return step._tag === "Remove" || step._tag === "Offer" ? isPaused(askedKey(step.segment)) || isPaused(log.path) : false
+}
+
+const questionOf = (record: PassRecord, segment: Segment, occasion: Question["occasion"]): Question => {
+  const { files, plugins } = record.ports
+  const history = record.historyOf(segment.name)
+  const codec = codecOf(plugins, segment.codec) ?? null
+  return {
+    log: record.log,
+    segment,
+    occasion,
+    correlationId: record.correlationId,
+    history,
+    codecs: plugins.codecs,
+    stored: () => files.read(segment, null),
+    raw: () => files.read(segment, codec),
+    record: (fact) => record.told(fact, history.rotated),
+  }
+}
+
+/** Asks the guards; what one of them puts off is recorded, and not asked about for a while. */
+const ask = (
+  record: PassRecord,
+  segment: Segment,
+  occasion: "removal" | "closed",
+): Effect.Effect<Ruling> =>
+  Effect.gen(function* () {
+    const { pauses } = record.watched
+    const ruling = yield* record.ports.plugins.ask(questionOf(record, segment, occasion))
+    if (ruling._tag === "Allow") {
+      pauses.delete(askedKey(segment))
+      return ruling
+    }
+    const { by, retryAfterMs, timedOut, why } = ruling
+    const pause = { untilMs: (yield* monotonicMs) + retryAfterMs, waitMs: retryAfterMs }
+    pauses.set(askedKey(segment), pause)
+    // A guard that hangs would do so for every segment: the others of this log wait as long, unasked.
+    if (timedOut) pauses.set(record.log.path, pause)
+    yield* record.deferred(occasion === "removal" ? "remove" : "offer", segment.path, by, why, retryAfterMs)
+    return ruling
+  })
+
+export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
+  Effect.gen(function* () {
+    const { plugins, waiting } = record.ports
+    const { reason, segment } = step
+    if (!isPutOff(record, step, yield* monotonicMs)) {
+      const ruling = yield* ask(record, segment, "removal")
+      if (ruling._tag === "Allow") {
+        yield* removed(record, segment, reason, plugins.guarded)
+        return true
+      }
+      const kept = waiting.get(record.log.path) ?? new Map<string, number>()
+      waiting.set(record.log.path, kept.set(segment.path, segment.bytes))
+    }
+    const why = yield* pressureOn(record.ports, record.log.path)
+    if (why === null) return false
+    yield* removed(record, segment, "pressure", false)
+    yield* Effect.logWarning(
+      `${segment.path} was dropped although a guard kept it: ${formatBytes(segment.bytes)} of log are gone; ${why}`,
+    )
+    return true
+  })
+
+const removed = (
+  record: PassRecord,
+  segment: Segment,
+  reason: "max-files" | "pressure",
+  unchanged: boolean,
+): Effect.Effect<void, LogFilesError> =>
+  Effect.map(
+    goes(record, segment, { unchanged }, (bytes) => ({ type: "Removed", data: { path: segment.path, bytes, reason } })),
+    () => {
+      record.watched.pauses.delete(askedKey(segment))
+      record.ports.waiting.get(record.log.path)?.delete(segment.path)
+      record.tally.removed += 1
+    },
+  )
+
+/** Why what guards keep must give way now; null: it need not. */
+export const pressureOn = ({ deferred, files, waiting }: PassPorts, active: string): Effect.Effect<string | null> =>
+  Effect.gen(function* () {
+    if (deferred.onPressure === "hold") return null
+    // A file system that doesn't say how full it is can't be a reason to drop a log.
+    const freeBytes = deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
+    const waitingBytes = [...waiting.values()]
+      .flatMap((segments) => [...segments.values()])
+      .reduce((sum, bytes) => sum + bytes, 0)
+    return givesWay(deferred, { waitingBytes, freeBytes })
+  })
+
+/** Done once the guards let the segment go; then they aren't asked again before it must. */
+export const offer = (record: PassRecord, { segment }: Offer): Effect.Effect<boolean> =>
+  Effect.map(ask(record, segment, "closed"), ({ _tag }) => {
+    if (_tag === "Allow") record.watched.cleared.add(segment.stamp)
+    return _tag === "Allow"
+  })
+
+/** What guards say of every closed segment, however lately they were asked. Removes nothing. */
+export const drain = (
+  record: PassRecord,
+  { snapshot }: Scan,
+): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
+  Effect.gen(function* () {
+    const { active, segments } = snapshot
+    const packed = new Set(segments.flatMap(({ stamp, suffix }) => (suffix === "" ? [] : [stamp])))
+    // A plain segment beside its compressed twin is the same one.
+    const closed = segments.filter(
+      ({ identity, stamp, suffix }) => identity !== active?.identity && (suffix !== "" || !packed.has(stamp)),
+    )
+    const waiting: Array<DrainReport["waiting"][number]> = []
+    for (const segment of closed) {
+      const restMs = SETTLE_MS - ((yield* Clock.currentTimeMillis) - segment.modifiedMs)
+      if (segment.suffix === "" && restMs > 0 && restMs <= SETTLE_MS) yield* Effect.sleep(restMs)
+      const ruling = yield* record.ports.plugins.ask(questionOf(record, segment, "drain"))
+      if (ruling._tag === "Allow") continue
+      const { by, why } = ruling
+      waiting.push({ path: segment.path, by, why })
+      yield* record.deferred("offer", segment.path, by, why, ruling.retryAfterMs)
+    }
+    return { asked: closed.length, waiting }
+  }).pipe(
+    Effect.withSpan(
+      "cordwood.drain",
+      { attributes: { "log.file.path": record.log.path, "log.file.name": nameOf(record.log.path) } },
+      { captureStackTrace: false },
+    ),
+  )
