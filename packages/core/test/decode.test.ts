@@ -7,6 +7,7 @@ import {
   type CoreType,
   currentVersion,
   decode,
+  type Decoded,
   type Envelope,
   payloads,
   upcast,
@@ -23,6 +24,7 @@ const facts: { readonly [T in CoreType]: Extract<CoreFact, { readonly type: T }>
     type: "Scanned",
     data: { activeBytes: 3, segments: 1, totalBytes: 5, files: [{ name: "0.log.20260909-043310", bytes: 2 }] },
   },
+  Planned: { type: "Planned", data: { steps: [{ step: "rotate", path }] } },
   Cleaned: { type: "Cleaned", data: { path: `${to}.tmp`, bytes: 2, reason: "temporary" } },
   Removed: { type: "Removed", data: { path: to, bytes: 2, reason: "max-files" } },
   Compressed: {
@@ -97,6 +99,84 @@ describe("an event", () => {
       const raw = stored({ ...rotated, version: 2, data })
       expect(decode(raw)).toEqual({ _tag: "Unknown", type: "Rotated", version: 2, raw })
     }
+  })
+})
+
+describe("a scan", () => {
+  const scanned = (file: object): Decoded =>
+    decode(
+      stored({
+        ...envelopeOf(facts.Scanned),
+        data: { ...facts.Scanned.data, files: [{ name: "0.log.20260909-043310", bytes: 2, ...file }] },
+      }),
+    )
+  const rotated = { eventId: "e1", traceId: null, spanId: null }
+
+  it("is read back with what earlier events told of each file", () => {
+    const deferred = { step: "remove", by: "s3", why: "not shipped", since: "2026-09-09T04:33:10.000Z" } as const
+    const told = [
+      { type: "s3.Shipped" as const, data: { key: "a", list: [1, null] } },
+      { type: "my-plugin2.Seen" as const, data: null },
+    ]
+    const event = envelopeOf({
+      type: "Scanned",
+      data: {
+        activeBytes: 3,
+        segments: 1,
+        totalBytes: 5,
+        files: [
+          { name: "0.log.20260909-043300", bytes: 2, history: { rotated, told }, deferred },
+          { name: "0.log.20260909-043310", bytes: 2, history: { rotated: null, told: [] } },
+          { name: "0.log.20260909-043310.tmp", bytes: 0 },
+        ],
+      },
+    })
+    expect(decode(stored(event))).toEqual({ _tag: "Known", event })
+  })
+
+  it.each([
+    "",
+    ".",
+    "s3.",
+    ".Shipped",
+    "s3",
+    "s3.a.b",
+    "S3.Shipped",
+    "s3.Shipped\n",
+    "s 3.Shipped",
+    "s3.7",
+    "__proto__",
+  ])("is invalid if it tells of a plugin's event of the type %j", (type) => {
+    const found = scanned({ history: { rotated, told: [{ type, data: {} }] } })
+    expect(found).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining("told[0].type") })
+  })
+
+  it.each([
+    [{ history: { rotated } }, "history.told"],
+    [{ history: { rotated: { eventId: "e1" }, told: [] } }, "history.rotated.traceId"],
+    [{ history: { rotated, told: [{ type: "s3.Shipped" }] } }, "history.told[0].data"],
+    [{ deferred: { step: "wait", by: "s3", why: "", since: "" } }, "deferred.step"],
+  ])("is invalid if it tells of a file %j", (file, at) => {
+    expect(scanned(file)).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining(`files[0].${at}`) })
+  })
+})
+
+describe("a plan that was kept from being carried out", () => {
+  it("is invalid where it has a step that nobody takes", () => {
+    const raw = stored({ ...envelopeOf(facts.Planned), data: { steps: [{ step: "dance", path }] } })
+    expect(decode(raw)).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining("steps[0].step") })
+  })
+})
+
+describe("an event under a policy", () => {
+  it.each([{}, { policy: "canary" }, { policy: "canary", mode: "observe" }] as const)("says which: %j", (under) => {
+    const event = { ...rotated, metadata: { ...rotated.metadata, ...under } }
+    expect(decode(stored(event))).toEqual({ _tag: "Known", event })
+  })
+
+  it("is invalid in a mode that there isn't", () => {
+    const event = { ...rotated, metadata: { ...rotated.metadata, mode: "dry-run" } }
+    expect(decode(stored(event))).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining("metadata.mode") })
   })
 })
 

@@ -1,7 +1,20 @@
 // What the events of a log add up to.
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { type CoreFact, evolve, initialState, type LogState, type Step } from "@cordwood/core"
+import {
+  besideOf,
+  type CoreFact,
+  type Envelope,
+  evolve,
+  type Fact,
+  type History,
+  initialState,
+  type LogState,
+  nameOf,
+  type PluginFact,
+  stampIn,
+  type Step,
+} from "@cordwood/core"
 import {
   envelopeOf,
   FIRST_EVENT_AT,
@@ -29,7 +42,25 @@ const scanned: CoreFact = {
     ],
   },
 }
-const nothing: PlainState = { files: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
+const nothing: PlainState = {
+  files: null,
+  histories: {},
+  lastRotatedAt: null,
+  lastSegment: null,
+  deferred: {},
+  failing: {},
+  planned: null,
+}
+/** What is known of a segment that the event at this place rotated. */
+const rotatedBy = (place: number, ...told: ReadonlyArray<PluginFact>): History => ({
+  rotated: { eventId: `00000000-0000-4000-8000-${String(place + 1).padStart(12, "0")}`, traceId: null, spanId: null },
+  told: [...told],
+})
+const shipped = (about: string, key = "k"): PluginFact => ({ type: "s3.Shipped", data: { path: about, key } })
+const compressed = (name: string): CoreFact => ({
+  type: "Compressed",
+  data: { from: `/logs/${name}`, to: `/logs/${name}.gz`, codec: "gzip", bytesIn: 9, bytesOut: 2, durationMs: 1 },
+})
 const twoSegments: PlainState = { ...nothing, files: { [older]: 2, [newer]: 4 } }
 
 const failed = (
@@ -75,6 +106,7 @@ describe("the state of a log", () => {
     givenEvents(scanned, { type: "Rotated", data: { from: path, to, bytes: 9, reopened: true } }).thenState({
       ...nothing,
       files: { [older]: 2, [newer]: 4, "0.log.20260909-043310": 9 },
+      histories: { "20260909-043310": rotatedBy(1) },
       lastRotatedAt: at(1),
       lastSegment: to,
     })
@@ -180,6 +212,7 @@ describe("the state of a log", () => {
       .thenState({
         ...nothing,
         files: { [older]: 2, [newer]: 1 },
+        histories: { "20260909-043300": rotatedBy(4) },
         lastRotatedAt: at(4),
         lastSegment: `/logs/${newer}`,
         failing: { [`scan ${path}`]: failure("scan", path, 3) },
@@ -197,8 +230,154 @@ describe("the state of a log", () => {
     })
   })
 
-  it("is not touched by a plugin's own events", () => {
-    givenEvents(scanned, { type: "s3.Shipped", data: { path: `/logs/${older}` } }).thenState(twoSegments)
+  it("keeps the wait of a segment that a guard keeps when it is compressed, since the same time", () => {
+    const waits = { step: "remove", by: "s3", why: "not shipped", since: at(1) } as const
+    const waiting = givenEvents(scanned, deferred(`/logs/${older}`))
+    waiting.whenToo(compressed(older)).thenState({
+      ...nothing,
+      files: { [newer]: 4, [`${older}.gz`]: 2 },
+      deferred: { [`/logs/${older}.gz`]: waits },
+    })
+    // Put off once more under its new name, it still waits since then.
+    waiting.whenToo(compressed(older), deferred(`/logs/${older}.gz`, "no network")).thenState({
+      ...nothing,
+      files: { [newer]: 4, [`${older}.gz`]: 2 },
+      deferred: { [`/logs/${older}.gz`]: { ...waits, why: "no network" } },
+    })
+  })
+
+  it("keeps no wait for a compression that has come about", () => {
+    const put = { step: "compress", path: `/logs/${older}`, by: "cordwood", why: "it grows", retryAfterMs: 0 } as const
+    givenEvents(scanned, { type: "Deferred", data: put }, compressed(older)).thenState({
+      ...nothing,
+      files: { [newer]: 4, [`${older}.gz`]: 2 },
+    })
+  })
+
+  it("says what would have been done, as it was last told, until there is a rotation", () => {
+    const steps = [{ step: "rotate", path }] as const
+    const planned: CoreFact = { type: "Planned", data: { steps: [...steps] } }
+    givenEvents(scanned, { type: "Planned", data: { steps: [] } }, planned, scanned).thenState({
+      ...twoSegments,
+      planned: [...steps],
+    })
+    const to = `/logs/${newer}`
+    givenEvents(planned, { type: "Rotated", data: { from: path, to, bytes: 1, reopened: true } }).thenState({
+      ...nothing,
+      histories: { "20260909-043300": rotatedBy(1) },
+      lastRotatedAt: at(1),
+      lastSegment: to,
+    })
+  })
+})
+
+describe("what is known of a segment", () => {
+  const stamp = "20260909-043310"
+  const to = `/logs/0.log.${stamp}`
+  const rotated: CoreFact = { type: "Rotated", data: { from: path, to, bytes: 9, reopened: true } }
+  const scannedAs = (...files: Extract<CoreFact, { type: "Scanned" }>["data"]["files"]): CoreFact => ({
+    type: "Scanned",
+    data: { activeBytes: 0, segments: files.length, totalBytes: 0, files },
+  })
+  const historiesAfter = (...facts: ReadonlyArray<Fact>) => plainState(givenEvents(...facts).state).histories
+
+  it("is the event and the span of the rotation that made it", () => {
+    const event = envelopeOf(rotated)
+    const span = { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7" }
+    const { histories } = plainState(evolve(initialState, { ...event, metadata: { ...event.metadata, ...span } }))
+    expect(histories).toEqual({ [stamp]: { rotated: { eventId: event.id, ...span }, told: [] } })
+  })
+
+  it("is what each plugin told of it last, plain or compressed", () => {
+    const seen: PluginFact = { type: "audit.Seen", data: { path: to } }
+    expect(
+      historiesAfter(
+        rotated,
+        { type: "s3.Begun", data: { path: to } },
+        seen,
+        compressed(`0.log.${stamp}`),
+        shipped(`${to}.gz`, "a"),
+        shipped(`${to}.gz`, "b"),
+      ),
+    ).toEqual({ [stamp]: rotatedBy(0, seen, shipped(`${to}.gz`, "b")) })
+  })
+
+  it("keeps plugins apart whose names begin alike", () => {
+    const other: PluginFact = { type: "s3x.Shipped", data: { path: to } }
+    expect(historiesAfter(rotated, shipped(to), other, shipped(to, "b"))).toEqual({
+      [stamp]: rotatedBy(0, other, shipped(to, "b")),
+    })
+  })
+
+  it("ends what that plugin put off about the file, and nobody else's wait", () => {
+    const waits = { step: "remove", by: "s3", why: "not shipped", since: at(1) } as const
+    const waiting = givenEvents(scanned, deferred(`/logs/${older}`))
+    waiting.whenToo(shipped(`/logs/${older}`)).thenState({
+      ...twoSegments,
+      histories: { "20260909-043250": { rotated: null, told: [shipped(`/logs/${older}`)] } },
+    })
+    const other: PluginFact = { type: "audit.Seen", data: { path: `/logs/${older}` } }
+    waiting.whenToo(other).thenState({
+      ...twoSegments,
+      histories: { "20260909-043250": { rotated: null, told: [other] } },
+      deferred: { [`/logs/${older}`]: waits },
+    })
+  })
+
+  it.each([
+    ["no path", {}],
+    ["a path that is no text", { path: 7 }],
+    ["no object", "text"],
+    ["nothing", null],
+    ["a list", [to]],
+    ["the active file", { path }],
+    ["another log's segment", { path: `/logs/1.log.${stamp}` }],
+    ["a segment of the same name elsewhere", { path: `/bucket/0.log.${stamp}` }],
+    ["a name only", { path: `0.log.${stamp}` }],
+  ])("is nothing more by a plugin's event that names %s", (_what, data) => {
+    givenEvents(scanned, { type: "s3.Shipped", data }).thenState(twoSegments)
+  })
+
+  it.each([".", "s3.", ".Shipped", "s3", "s3.a.b", "__proto__.x", "toString"])(
+    "is nothing more by an event of the odd type %j",
+    (type) => {
+      givenEvents(scanned, { type, data: { path: `/logs/${older}` } } as PluginFact).thenState(twoSegments)
+    },
+  )
+
+  it("goes along with scans, and ends with the file", () => {
+    const history = rotatedBy(0, shipped(to))
+    expect(historiesAfter(rotated, shipped(to), scannedAs({ name: `0.log.${stamp}`, bytes: 9 }))).toEqual({
+      [stamp]: history,
+    })
+    expect(historiesAfter(rotated, shipped(to), scannedAs({ name: `0.log.${stamp}.gz`, bytes: 2 }))).toEqual({
+      [stamp]: history,
+    })
+    expect(historiesAfter(rotated, shipped(to), scannedAs({ name: newer, bytes: 4 }))).toEqual({})
+    // Half a compressed file is no segment.
+    expect(historiesAfter(rotated, shipped(to), scannedAs({ name: `0.log.${stamp}.tmp`, bytes: 1 }))).toEqual({})
+  })
+
+  it("is as a scan says, where that says so: what came before may be gone from the journal", () => {
+    const history: History = { rotated: { eventId: "e1", traceId: null, spanId: null }, told: [shipped(to, "z")] }
+    expect(historiesAfter(scannedAs({ name: `0.log.${stamp}.gz`, bytes: 2, history }))).toEqual({ [stamp]: history })
+    expect(historiesAfter(rotated, scannedAs({ name: `0.log.${stamp}`, bytes: 2, history }))).toEqual({
+      [stamp]: history,
+    })
+  })
+
+  it("includes, with a scan, what waits and since when", () => {
+    const waits = { step: "remove", by: "s3", why: "not shipped", since: "2026-09-01T00:00:00.000Z" } as const
+    givenEvents(scannedAs({ name: older, bytes: 2, deferred: waits }, { name: newer, bytes: 4 })).thenState({
+      ...twoSegments,
+      deferred: { [`/logs/${older}`]: waits },
+    })
+  })
+
+  it("is the removed segment's until the next scan, for those who ask what it was", () => {
+    expect(
+      historiesAfter(rotated, shipped(to), { type: "Removed", data: { path: to, bytes: 9, reason: "max-files" } }),
+    ).toEqual({ [stamp]: rotatedBy(0, shipped(to)) })
   })
 })
 
@@ -221,9 +400,18 @@ describe("whatever happens, the state of a log", () => {
     "reopen",
     "source",
     "journal",
-    "plugin" as const,
+    "plugin",
+    "offer" as const,
   )
-  const fact: fc.Arbitrary<CoreFact> = fc.oneof(
+  const fact: fc.Arbitrary<Fact> = fc.oneof(
+    fc.record({
+      type: fc.constantFrom("s3.Shipped", "s3.Begun", "audit.Seen", "odd" as "odd.Type", "." as const),
+      data: fc.oneof(fc.record({ path: about, n: bytes }), fc.jsonValue()),
+    }),
+    fc.record({
+      type: fc.constant("Planned"),
+      data: fc.record({ steps: fc.array(fc.record({ step: activity, path: about }), { maxLength: 3 }) }),
+    }),
     fc.record({
       type: fc.constant("Scanned"),
       data: fc.record({
@@ -275,7 +463,7 @@ describe("whatever happens, the state of a log", () => {
           const copy = structuredClone(before)
           const next = evolve(state, envelopeOf(fact, n))
           expect(plainState(state)).toEqual(copy)
-          expect(Object.keys(next).toSorted()).toEqual(["deferred", "failing", "files", "lastRotatedAt", "lastSegment"])
+          expect(Object.keys(next).toSorted()).toEqual(Object.keys(initialState).toSorted())
           state = next
         }
         expect(plainState(initialState)).toEqual(nothing)
@@ -291,6 +479,44 @@ describe("whatever happens, the state of a log", () => {
         const event = envelopeOf(last, facts.length)
         const told = evolve(once, event)
         expect(plainState(evolve(told, event))).toEqual(plainState(told))
+      }),
+      runs(),
+    )
+  })
+
+  it("is the same from the latest scan on, which carries along what is known of the files that it saw", () => {
+    /** The scan as a pass records it: see `PassRecord.scanned` in the agent. */
+    const telling = (state: LogState, event: Envelope): Envelope => {
+      if (event.type !== "Scanned") return event
+      const { data } = event as Extract<CoreFact, { type: "Scanned" }>
+      const files = data.files.map((file) => {
+        const stamp = file.name.endsWith(".tmp") ? null : stampIn(nameOf(path), file.name)
+        const history = stamp === null ? undefined : state.histories.get(stamp)
+        const waits = state.deferred.get(besideOf(path, file.name))
+        return { ...file, ...(history && { history }), ...(waits && { deferred: waits }) }
+      })
+      return { ...event, data: { ...data, files } } as Envelope
+    }
+    const scan: fc.Arbitrary<Fact> = fc
+      .subarray([older, newer, `${older}.gz`, "0.log.20260909-043310", "0.log.20260909-043310.tmp"])
+      .map((names) => ({
+        type: "Scanned",
+        data: { activeBytes: 0, segments: 0, totalBytes: 0, files: names.map((name) => ({ name, bytes: 1 })) },
+      }))
+    const before = fc.array(fc.oneof(fact, scan), { maxLength: 20 })
+    fc.assert(
+      fc.property(before, scan, fc.array(fact, { maxLength: 10 }), (before, scan, after) => {
+        let whole: LogState = initialState
+        let sinceScan: LogState = initialState
+        for (const [n, fact] of [...before, scan, ...after].entries()) {
+          const event = telling(whole, envelopeOf(fact, n))
+          whole = evolve(whole, event)
+          sinceScan = evolve(n === before.length ? initialState : sinceScan, event)
+        }
+        const { deferred, files, histories } = plainState(whole)
+        expect(plainState(sinceScan)).toMatchObject({ files })
+        expect(plainState(sinceScan).histories).toEqual(histories)
+        expect(plainState(sinceScan).deferred).toEqual(deferred)
       }),
       runs(),
     )
@@ -349,6 +575,7 @@ const factOf = (step: Step): CoreFact => {
       }
     case "Rotate":
       return { type: "Rotated", data: { from: step.file.path, to: step.to, bytes: step.file.bytes, reopened: true } }
+    case "Offer":
     case "Reopen":
     case "Refuse":
       throw new Error(`${step._tag} is no step of these plans`)

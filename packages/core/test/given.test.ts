@@ -62,7 +62,15 @@ describe("given, when, then", () => {
   })
 
   it("tells states apart, not the order of their keys", () => {
-    const state = { files: null, lastRotatedAt: null, lastSegment: null, deferred: {}, failing: {} }
+    const state = {
+      files: null,
+      histories: {},
+      lastRotatedAt: null,
+      lastSegment: null,
+      deferred: {},
+      failing: {},
+      planned: null,
+    }
     givenEvents().thenState(Object.fromEntries(Object.entries(state).toReversed()) as typeof state)
     expect(() => givenEvents().thenState({ ...state, files: {} })).toThrow(/^expected/)
   })

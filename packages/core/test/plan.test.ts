@@ -2,7 +2,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { isRotation, pathOf, plan, SETTLE_MS, type Step, stepName } from "@cordwood/core"
-import { given, type GivenFile, givenSnapshot, type Situation } from "@cordwood/core/testing"
+import { given, type GivenFile, givenSnapshot, type Situation, tellStep } from "@cordwood/core/testing"
 import { runs } from "./property.ts"
 
 const NOW = "20260909-043310"
@@ -254,6 +254,136 @@ describe("a plan", () => {
   })
 })
 
+describe("with guards, a plan", () => {
+  const files = {
+    "0.log": 10,
+    "0.log.20260909-043230.gz": 2,
+    "0.log.20260909-043240": 12,
+    "0.log.20260909-043250": 12,
+    "0.log.20260909-043300": 12,
+  }
+  const policy = { maxFiles: 3 }
+
+  it("compresses what it removes, too: a segment that a guard keeps must not lie there plain", () => {
+    given({ policy, files, guards: { guarded: true } })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Rotate 0.log to 0.log.20260909-043310",
+        "Remove 0.log.20260909-043230.gz, max-files",
+        "Remove 0.log.20260909-043240, max-files",
+        "Remove 0.log.20260909-043250, max-files",
+        "Compress 0.log.20260909-043240 to 0.log.20260909-043240.gz, gzip",
+        "Compress 0.log.20260909-043250 to 0.log.20260909-043250.gz, gzip",
+        "Compress 0.log.20260909-043300 to 0.log.20260909-043300.gz, gzip",
+      )
+    // Without them, that would be work on what is gone.
+    given({ policy, files })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Rotate 0.log to 0.log.20260909-043310",
+        "Remove 0.log.20260909-043230.gz, max-files",
+        "Remove 0.log.20260909-043240, max-files",
+        "Remove 0.log.20260909-043250, max-files",
+        "Compress 0.log.20260909-043300 to 0.log.20260909-043300.gz, gzip",
+      )
+  })
+
+  it("leaves what it removes plain if compression is none, or if it was written to a moment ago", () => {
+    given({ policy: { maxFiles: 2, compression: "none" }, files, guards: { guarded: true } })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Rotate 0.log to 0.log.20260909-043310",
+        "Remove 0.log.20260909-043230.gz, max-files",
+        "Remove 0.log.20260909-043240, max-files",
+        "Remove 0.log.20260909-043250, max-files",
+        "Remove 0.log.20260909-043300, max-files",
+      )
+    given({
+      policy: { maxFiles: 2 },
+      files: { "0.log": 10, "0.log.20260909-043300": { bytes: 12, agoMs: SETTLE_MS - 1 } },
+      guards: { guarded: true },
+    })
+      .whenPlanned(NOW)
+      .thenSteps("Rotate 0.log to 0.log.20260909-043310", "Remove 0.log.20260909-043300, max-files")
+  })
+
+  it("offers to those who want to be asked early whatever stays, oldest first, the newest too", () => {
+    given({ policy, files: { ...files, "0.log": 1 }, guards: { guarded: true, cleared: new Set() } })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Remove 0.log.20260909-043230.gz, max-files",
+        "Remove 0.log.20260909-043240, max-files",
+        "Compress 0.log.20260909-043240 to 0.log.20260909-043240.gz, gzip",
+        "Compress 0.log.20260909-043250 to 0.log.20260909-043250.gz, gzip",
+        "Offer 0.log.20260909-043250",
+        "Offer 0.log.20260909-043300",
+      )
+  })
+
+  it("offers nothing where nobody wants to be asked early", () => {
+    given({ files: { "0.log": 1, "0.log.20260909-043300": 12 }, guards: { guarded: true } })
+      .whenPlanned(NOW)
+      .thenSteps()
+  })
+
+  it("offers a segment until it is let go, be it plain or compressed by then", () => {
+    const cleared = (...stamps: ReadonlyArray<string>) => ({ guarded: true, cleared: new Set(stamps) })
+    const some = { "0.log": 1, "0.log.20260909-043250.gz": 2, "0.log.20260909-043300": 12 }
+    const offered = (...stamps: ReadonlyArray<string>) =>
+      given({ files: some, guards: cleared(...stamps) }).whenPlanned(NOW).lines
+    expect(offered()).toEqual(["Offer 0.log.20260909-043250.gz", "Offer 0.log.20260909-043300"])
+    expect(offered("20260909-043250")).toEqual(["Offer 0.log.20260909-043300"])
+    expect(offered("20260909-043250", "20260909-043300")).toEqual([])
+  })
+
+  it("offers no plain segment that was written to a moment ago: its writer may not have reopened yet", () => {
+    const offered = (agoMs: number) =>
+      given({
+        files: { "0.log": 1, "0.log.20260909-043300": { bytes: 12, agoMs } },
+        guards: { guarded: true, cleared: new Set() },
+      }).whenPlanned(NOW).lines
+    expect(offered(SETTLE_MS - 1)).toEqual([])
+    expect(offered(SETTLE_MS)).toEqual(["Offer 0.log.20260909-043300"])
+    // A compressed one is finished, however young.
+    given({
+      files: { "0.log": 1, "0.log.20260909-043300.gz": { bytes: 2, agoMs: 0 } },
+      guards: { guarded: true, cleared: new Set() },
+    })
+      .whenPlanned(NOW)
+      .thenSteps("Offer 0.log.20260909-043300.gz")
+  })
+
+  it("offers neither what is a leftover, nor the file that is active under a second name", () => {
+    given({
+      files: {
+        "0.log": 1,
+        "0.log.20260909-043250": 12,
+        "0.log.20260909-043250.gz": 2,
+        "0.log.20260909-043300": { bytes: 1, sameAs: "0.log" },
+        "0.log.20260909-043301.tmp": 1,
+      },
+      guards: { guarded: true, cleared: new Set() },
+    })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Clean 0.log.20260909-043300, superseded by the active file",
+        "Clean 0.log.20260909-043301.tmp, temporary",
+        "Clean 0.log.20260909-043250, superseded by 0.log.20260909-043250.gz",
+        "Offer 0.log.20260909-043250.gz",
+      )
+  })
+
+  it("offers nothing of a log whose rotation is turned off", () => {
+    given({
+      policy: { maxSize: -1 },
+      files: { "0.log": 1, "0.log.20260909-043300.gz": 2 },
+      guards: { guarded: true, cleared: new Set() },
+    })
+      .whenPlanned(NOW)
+      .thenSteps()
+  })
+})
+
 describe("the steps", () => {
   const { active, segments, temporaries } = givenSnapshot({
     files: { "0.log": 1, "0.log.20260909-043300": 2, "0.log.20260909-043300.gz": 1, "0.log.20260909-043300.tmp": 1 },
@@ -275,6 +405,7 @@ describe("the steps", () => {
       "/logs/0.log.20260909-043300",
       false,
     ],
+    [{ _tag: "Offer", segment: plain }, "offer", "/logs/0.log.20260909-043300", false],
     [{ _tag: "Rotate", file: active!, to: "/logs/x" }, "rotate", "/logs/0.log", true],
     [{ _tag: "Reopen", path: "/logs/0.log", interrupted: plain }, "reopen", "/logs/0.log", true],
     [{ _tag: "Refuse", path: "/logs/0.log", message: "", hint: "" }, "rotate", "/logs/0.log", true],
@@ -322,6 +453,10 @@ describe("whatever lies there, a plan", () => {
   const numbered = (steps: ReadonlyArray<Step>, tag: Step["_tag"]): ReadonlyArray<number> =>
     steps.flatMap((step, at) => (step._tag === tag ? [at] : []))
   const isOurs = (name: string): boolean => /^0\.log(\.\d{8}-\d{6}(\.gz|\.zst)?)?$/.test(name)
+  const guards = fc.record({
+    guarded: fc.boolean(),
+    cleared: fc.option(fc.uniqueArray(stamp).map((all) => new Set(all))),
+  })
   const namesOf = (situation: Situation): ReadonlyArray<string> => Object.keys(situation.files)
 
   const after = (situation: Situation): ReadonlyArray<string> => given(situation).whenPlanned(NOW).namesAfter
@@ -398,6 +533,45 @@ describe("whatever lies there, a plan", () => {
     )
   })
 
+  it("changes by what guards have to say in nothing but what it compresses and offers", () => {
+    const others = (steps: ReadonlyArray<Step>) =>
+      steps.filter(({ _tag }) => _tag !== "Compress" && _tag !== "Offer").map(tellStep)
+    fc.assert(
+      fc.property(situation, guards, (situation, guards) => {
+        const without = given(situation).whenPlanned(NOW)
+        const withGuards = given({ ...situation, guards }).whenPlanned(NOW)
+        expect(others(withGuards.steps)).toEqual(others(without.steps))
+        expect(withGuards.namesAfter).toEqual(without.namesAfter)
+        for (const line of without.lines) expect(withGuards.lines).toContain(line)
+      }),
+      runs(2_000),
+    )
+  })
+
+  it("offers what neither goes nor was let go, each once and last of all", () => {
+    fc.assert(
+      fc.property(situation, guards, (situation, guards) => {
+        const { steps } = given({ ...situation, guards }).whenPlanned(NOW)
+        const offered = steps.flatMap((step) => (step._tag === "Offer" ? [step.segment] : []))
+        expect(steps.slice(steps.length - offered.length).every(({ _tag }) => _tag === "Offer")).toBe(true)
+        const gone = new Set(
+          steps.flatMap((step) => (step._tag === "Remove" || step._tag === "Clean" ? [pathOf(step)] : [])),
+        )
+        const { active, segments, takenAtMs } = givenSnapshot(situation)
+        const expected = segments.filter(
+          ({ identity, modifiedMs, path, stamp, suffix }) =>
+            guards.cleared !== null &&
+            !guards.cleared.has(stamp) &&
+            !gone.has(path) &&
+            identity !== active?.identity &&
+            (suffix !== "" || Math.abs(takenAtMs - modifiedMs) >= SETTLE_MS),
+        )
+        expect(offered.map(({ name }) => name)).toEqual(expected.map(({ name }) => name))
+      }),
+      runs(2_000),
+    )
+  })
+
   it("gives the new segment the last place in reading order", () => {
     fc.assert(
       fc.property(situation, (situation) => {
@@ -461,6 +635,8 @@ describe("whatever lies there, a plan", () => {
           maxSize: Number(situation.policy!.maxSize),
           maxFiles: Number(situation.policy!.maxFiles),
           codec: { id: "gzip", suffix: ".gz" },
+          guarded: true,
+          cleared: new Set(["20260909-043201"]),
         })
         expect(plan(limits, snapshot, NOW)).toEqual(plan(limits, snapshot, NOW))
       }),

@@ -32,9 +32,13 @@ export const Origin = z.strictObject({
 })
 export type Origin = z.infer<typeof Origin>
 
-/** A plugin's own event, `<plugin>.<Name>`. */
+/** The type of a plugin's own event, `<plugin>.<Name>`: its name, of lower-case letters, digits and dashes, a dot, and a word. */
+const PLUGIN_TYPE = /^[a-z0-9-]{1,63}\.[A-Za-z][A-Za-z0-9]{0,62}$/
+export const isPluginType = (type: string): type is `${string}.${string}` => PLUGIN_TYPE.test(type)
+
+/** A plugin's own event. Its data is JSON. */
 export const PluginFact = z.strictObject({
-  type: z.templateLiteral([z.string(), ".", z.string()]),
+  type: z.templateLiteral([z.string(), ".", z.string()]).refine(isPluginType, "must be <plugin>.<Name>"),
   data: z.unknown(),
 })
 export type PluginFact = z.infer<typeof PluginFact>
@@ -46,13 +50,27 @@ export type PluginFact = z.infer<typeof PluginFact>
 export const History = z.strictObject({ rotated: Origin.nullable(), told: z.array(PluginFact) })
 export type History = z.infer<typeof History>
 
+/** A step that was put off, and since when (ISO 8601). */
+export const Deferral = z.strictObject({ step: Activity, by: z.string(), why: z.string(), since: z.string() })
+export type Deferral = z.infer<typeof Deferral>
+
 export const payloads = {
-  /** What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names. */
+  /**
+   * What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names, each
+   * with what earlier events told of it and is true still: what comes before a log's latest scan need not be read again.
+   */
   Scanned: z.strictObject({
     activeBytes: bytes,
     segments: z.int().min(0),
     totalBytes: bytes,
-    files: z.array(z.strictObject({ name: z.string().min(1), bytes, history: History.optional() })),
+    files: z.array(
+      z.strictObject({
+        name: z.string().min(1),
+        bytes,
+        history: History.optional(),
+        deferred: Deferral.optional(),
+      }),
+    ),
   }),
   /** What a pass would have done to a log under a policy in mode `observe`; stored when it is other than before. */
   Planned: z.strictObject({ steps: z.array(z.strictObject({ step: Activity, path })) }),

@@ -55,11 +55,15 @@ export const Override = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9._-]{1,63}$/, "must be 1 to 63 letters, digits, dots, dashes or underscores")
-    .refine((name) => name !== DEFAULT_POLICY, `must not be ${DEFAULT_POLICY}: that is what events call the policy itself`)
+    .refine(
+      (name) => name !== DEFAULT_POLICY,
+      `must not be ${DEFAULT_POLICY}: that is what events call the policy itself`,
+    )
     .meta({ description: "What events and spans call it.", examples: ["canary"] }),
   match: Match.prefault({}).meta({ description: "Which logs it is for: all that is said here must fit." }),
   percent: z.number().min(0).max(100).default(100).meta({
-    description: "Of the pods that fit, this many in a hundred. Which ones depends on the pod's uid alone, so that a higher figure adds pods and drops none.",
+    description:
+      "Of the pods that fit, this many in a hundred. Which ones depends on the pod's uid alone, so that a higher figure adds pods and drops none.",
   }),
   maxSize: maxSize.optional(),
   maxFiles: maxFiles.optional(),
@@ -72,18 +76,26 @@ export type Override = z.output<typeof Override>
 export const DeferredLimits = z
   .strictObject({
     onPressure: z.enum(["hold", "drop"]).default("hold").meta({
-      description: "hold: the segments stay, whatever it takes. drop: the oldest are removed unshipped, each with an event.",
+      description:
+        "hold: the segments stay, whatever it takes. drop: the oldest are removed unshipped, each with an event.",
     }),
-    maxSize: Quantity.refine((bytes) => bytes >= 0, "must not be negative").optional().meta({
-      description: "Bytes. drop begins once the segments that wait, those of all logs together, hold more.",
-    }),
-    minFree: Quantity.refine((bytes) => bytes >= 0, "must not be negative").optional().meta({
-      description: "Bytes. drop begins once the logs' file system has less than this free.",
-    }),
+    maxSize: Quantity.refine((bytes) => bytes >= 0, "must not be negative")
+      .optional()
+      .meta({
+        description: "Bytes. drop begins once the segments that wait, those of all logs together, hold more.",
+      }),
+    minFree: Quantity.refine((bytes) => bytes >= 0, "must not be negative")
+      .optional()
+      .meta({
+        description: "Bytes. drop begins once the logs' file system has less than this free.",
+      }),
   })
-  .refine(({ maxSize, minFree, onPressure }) => onPressure === "hold" || maxSize !== undefined || minFree !== undefined, {
-    error: "onPressure: drop needs a limit: maxSize, minFree or both",
-  })
+  .refine(
+    ({ maxSize, minFree, onPressure }) => onPressure === "hold" || maxSize !== undefined || minFree !== undefined,
+    {
+      error: "onPressure: drop needs a limit: maxSize, minFree or both",
+    },
+  )
 export type DeferredLimits = z.output<typeof DeferredLimits>
 
 export const Policy = z.strictObject({
@@ -97,9 +109,15 @@ export const Policy = z.strictObject({
   overrides: z
     .array(Override)
     .max(MAX_OVERRIDES)
-    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, "each override must have a name of its own")
+    .refine(
+      (all) => new Set(all.map(({ name }) => name)).size === all.length,
+      "each override must have a name of its own",
+    )
     .default([])
-    .meta({ description: "Other limits for some logs. The first one that fits a log applies; what it doesn't say is as above." }),
+    .meta({
+      description:
+        "Other limits for some logs. The first one that fits a log applies; what it doesn't say is as above.",
+    }),
 })
 export type Policy = z.output<typeof Policy>
 /** What a user writes: `{ maxSize: "10Mi", maxFiles: 5, compression: "gzip" }`, each one optional. */

@@ -1,16 +1,17 @@
 /** What the events of a log add up to. Pure and total: every event has a meaning, even one that repeats. */
 import type { Envelope } from "../event/envelope.ts"
-import { isCoreType, type Activity, type CoreFact, type History, type PluginFact } from "../event/payload.ts"
-import { nameOf } from "../log/log.ts"
-import { type Stamp, stampIn } from "../log/name.ts"
+import {
+  type Activity,
+  type CoreFact,
+  type Deferral,
+  type History,
+  isCoreType,
+  isPluginType,
+  type PluginFact,
+} from "../event/payload.ts"
+import { besideOf, directoryOf, nameOf } from "../log/log.ts"
+import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
 
-/** A step that was put off, and since when (ISO 8601). */
-export interface Deferral {
-  readonly step: Activity
-  readonly by: string
-  readonly why: string
-  readonly since: string
-}
 /** A step that fails, and since when (ISO 8601). */
 export interface Failure {
   readonly path: string
@@ -53,12 +54,13 @@ export const evolve = (state: LogState, event: Envelope): LogState =>
 
 /** A plugin's event is about the file that its data names as `path`, if it does; what the plugin put off about that file is over. */
 const evolvePlugin = (state: LogState, { data, type }: PluginFact, active: string): LogState => {
-  const path = typeof data === "object" && data !== null && "path" in data ? data.path : null
-  if (typeof path !== "string") return state
+  const path =
+    typeof data === "object" && data !== null && Object.hasOwn(data, "path") ? (data as { path: unknown }).path : null
+  if (typeof path !== "string" || !isPluginType(type)) return state
   const plugin = pluginOf(type)
   const deferred = new Map(state.deferred)
   if (deferred.get(path)?.by === plugin) deferred.delete(path)
-  const stamp = stampIn(nameOf(active), nameOf(path))
+  const stamp = directoryOf(path) === directoryOf(active) ? stampIn(nameOf(active), nameOf(path)) : null
   if (stamp === null) return { ...state, deferred }
   const { rotated, told } = state.histories.get(stamp) ?? NO_HISTORY
   const others = told.filter((fact) => pluginOf(fact.type) !== plugin)
@@ -66,7 +68,7 @@ const evolvePlugin = (state: LogState, { data, type }: PluginFact, active: strin
   return { ...state, deferred, histories }
 }
 /** The plugin that an event of the type belongs to. */
-export const pluginOf = (type: string): string => type.slice(0, type.indexOf("."))
+export const pluginOf = (type: PluginFact["type"]): string => type.slice(0, type.indexOf("."))
 
 export const NO_HISTORY: History = { rotated: null, told: [] }
 
@@ -76,12 +78,15 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
     case "Scanned": {
       const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
       const histories = new Map<Stamp, History>()
-      for (const { history, name } of fact.data.files) {
-        const stamp = stampIn(nameOf(active), name)
+      const deferred = new Map<string, Deferral>()
+      for (const { deferred: told, history, name } of fact.data.files) {
+        const path = besideOf(active, name)
+        const waits = told ?? state.deferred.get(path)
+        if (waits !== undefined) deferred.set(path, waits)
+        const stamp = name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(nameOf(active), name)
         const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
         if (stamp !== null && known !== undefined) histories.set(stamp, known)
       }
-      const deferred = new Map([...state.deferred].filter(([path]) => files.has(nameOf(path))))
       const over = new Set([failureKey("scan", active), failureKey("reopen", active)])
       const failing = new Map(
         [...state.failing].filter(([key, { path }]) => !over.has(key) && (path === active || files.has(nameOf(path)))),

@@ -1,12 +1,13 @@
 /** How several plugins become one: codecs by id, guards in list order, observers side by side, one tracer. A plugin's failure ends here. */
-import { Cause, Effect, type Tracer } from "effect"
+import { Cause, Effect, Fiber, type Tracer } from "effect"
 import * as z from "zod"
 import { linksTo } from "../event/link.ts"
-import type { History, PluginFact } from "../event/payload.ts"
+import { type History, isPluginType, type PluginFact } from "../event/payload.ts"
 import { NO_COMPRESSION } from "../log/policy.ts"
 import { TEMPORARY_SUFFIX } from "../log/name.ts"
 import { pluginOf } from "../plan/evolve.ts"
 import { formatDuration } from "../unit/duration.ts"
+import { quoted } from "../unit/quoted.ts"
 import type { Codec } from "./codec.ts"
 import { type Contributions, type Doomed, PluginError, type Verdict } from "./plugin.ts"
 
@@ -16,6 +17,14 @@ export const GUARD_LIMIT_MS = 5 * 60_000
 export const GUARD_LIMIT_MAX_MS = 60 * 60_000
 /** How soon a guard that failed or was too slow is asked again. */
 export const GUARD_RETRY_MS = 60_000
+/** How long a guard may put off the next time it is asked: a slip of the pen must not keep a segment for good. */
+export const GUARD_RETRY_MAX_MS = 24 * 60 * 60_000
+/** A guard that is stopped gets this long to put things in order; then nobody waits for it any more. */
+export const GUARD_STOP_MS = 5_000
+/** Characters of a guard's reason that are kept: it is stored, and shown to people. */
+const MAX_WHY = 1_000
+/** Characters of JSON of one plugin's event: the last one about a segment is stored again with every scan while the segment is there. */
+export const MAX_FACT = 16_384
 
 export interface Contributed {
   readonly plugin: string
@@ -50,9 +59,15 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
   Effect.gen(function* () {
     const codecs: Array<Codec> = []
     const owners = new Map<string, string>()
+    const names = new Set<string>()
     const events: Record<string, z.ZodType> = {}
     let tracer: { readonly plugin: string; readonly tracer: Tracer.Tracer } | null = null
     for (const { contributions, plugin } of all) {
+      // What a plugin has recorded is found again by its name.
+      if (names.has(plugin)) return yield* refuse(plugin, "setup", "there is another plugin of this name")
+      names.add(plugin)
+      const misshapen = shapeProblem(contributions)
+      if (misshapen !== null) return yield* refuse(plugin, misshapen.slot, misshapen.detail)
       for (const codec of contributions.codecs ?? []) {
         const problem = codecProblem(codec, owners)
         if (problem !== null) return yield* refuse(plugin, "codecs", problem)
@@ -62,6 +77,10 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
       for (const [type, schema] of Object.entries(contributions.events ?? {})) {
         if (!type.startsWith(`${plugin}.`)) {
           return yield* refuse(plugin, "events", `the type ${type} doesn't begin with "${plugin}."`)
+        }
+        if (!isPluginType(type)) {
+          const form = "lower-case letters, digits and dashes, a dot, then letters and digits"
+          return yield* refuse(plugin, "events", `the type ${type} isn't <plugin>.<Name>: ${form}`)
         }
         events[type] = schema
       }
@@ -78,7 +97,11 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
       const { early = false, limitMs = GUARD_LIMIT_MS } = guard
       if (!(limitMs > 0 && limitMs <= GUARD_LIMIT_MAX_MS)) {
         const most = `${GUARD_LIMIT_MAX_MS / 60_000} minutes`
-        return yield* refuse(plugin, "beforeRemove", `guard.limitMs is ${String(limitMs)}, not more than 0 and at most ${most}`)
+        return yield* refuse(
+          plugin,
+          "beforeRemove",
+          `guard.limitMs is ${String(limitMs)}, not more than 0 and at most ${most}`,
+        )
       }
       guards.push({ plugin, ask: beforeRemove, early, limitMs, events })
     }
@@ -106,6 +129,48 @@ const refuse = (plugin: string, slot: PluginError["slot"], detail: string): Effe
     }),
   )
 
+type Slot = keyof Contributions
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null
+const has = (value: unknown, ...methods: ReadonlyArray<string>): boolean =>
+  isObject(value) && methods.every((name) => typeof value[name] === "function")
+const isCodec = (value: unknown): boolean =>
+  has(value, "encode", "decode") &&
+  isObject(value) &&
+  typeof value["id"] === "string" &&
+  typeof value["suffix"] === "string"
+/** What each slot takes. */
+const SLOTS: { readonly [S in Slot]: readonly [what: string, isRight: (value: unknown) => boolean] } = {
+  codecs: ["a list of codecs", (value) => Array.isArray(value) && value.every(isCodec)],
+  beforeRemove: ["a function", (value) => typeof value === "function"],
+  guard: ["an object", isObject],
+  observe: ["a function", (value) => typeof value === "function"],
+  events: [
+    "zod schemas by type",
+    (value) => isObject(value) && Object.values(value).every((one) => has(one, "safeParse")),
+  ],
+  tracer: ["a tracer of effect's", (value) => has(value, "span")],
+}
+const isSlot = (name: string): name is Slot => Object.hasOwn(SLOTS, name)
+
+/** What no compiler has looked at may be anything. A guard under a misspelt name would be one that is never asked. */
+const shapeProblem = (
+  contributions: Contributions,
+): { readonly slot: PluginError["slot"]; readonly detail: string } | null => {
+  for (const [name, value] of Object.entries(contributions)) {
+    if (!isSlot(name)) {
+      return {
+        slot: "setup",
+        detail: `it contributes ${quoted(name)}, but there are only ${Object.keys(SLOTS).join(", ")}`,
+      }
+    }
+    const [what, isRight] = SLOTS[name]
+    const slot = name === "guard" ? "beforeRemove" : name
+    if (value !== undefined && !isRight(value)) return { slot, detail: `${name} must be ${what}` }
+  }
+  return null
+}
+
 const codecProblem = ({ id, suffix }: Codec, owners: ReadonlyMap<string, string>): string | null => {
   if (id === NO_COMPRESSION || !/^[a-z0-9-]+$/.test(id)) {
     return `${JSON.stringify(id)} can't be a codec's id: lower-case letters, digits and dashes, and not "${NO_COMPRESSION}"`
@@ -131,11 +196,14 @@ const ask = (guards: ReadonlyArray<Guard>, question: Question): Effect.Effect<Ru
       const defer = (why: string, timedOut = false): Ruling => ({
         _tag: "Defer",
         by: plugin,
-        why,
+        why: shortened(why),
         retryAfterMs: GUARD_RETRY_MS,
         timedOut,
       })
-      const ruling = yield* Effect.suspend(() => guard.ask(doomedFor(guard, question))).pipe(
+      const ruling = yield* Effect.suspend(() => {
+        const { doomed, end } = doomedFor(guard, question)
+        return Effect.ensuring(apart(answerOf(guard, doomed)), Effect.sync(end))
+      }).pipe(
         Effect.map((verdict): Ruling => readVerdict(verdict, plugin) ?? defer("it answered neither Allow nor Defer")),
         Effect.timeoutOrElse({
           duration: limitMs,
@@ -161,34 +229,113 @@ const ask = (guards: ReadonlyArray<Guard>, question: Question): Effect.Effect<Ru
     return { _tag: "Allow" }
   })
 
-const doomedFor = ({ events, plugin }: Guard, { history, ...question }: Question): Doomed => ({
-  ...question,
-  rotated: history.rotated,
-  told: history.told.findLast(({ type }) => pluginOf(type) === plugin) ?? null,
-  record: (fact) =>
-    Effect.gen(function* () {
-      const schema = Object.hasOwn(events, fact.type) ? events[fact.type] : undefined
-      const read = schema?.safeParse(fact.data)
-      const problem = read === undefined ? "is none of its events" : read.success ? null : z.prettifyError(read.error)
-      if (problem !== null) return yield* refuse(plugin, "events", `${fact.type} ${problem}`)
-      return yield* question.record({ type: fact.type, data: read?.data } satisfies PluginFact)
-    }),
-})
+const answerOf = (guard: Guard, doomed: Doomed): Effect.Effect<Verdict, PluginError> =>
+  Effect.suspend(() => {
+    const answer: unknown = guard.ask(doomed)
+    if (Effect.isEffect(answer)) return answer as Effect.Effect<Verdict, PluginError>
+    return Effect.die(new Error("it returned no Effect"))
+  })
 
-const firstMessage = (cause: Cause.Cause<unknown>): string => Cause.prettyErrors(cause)[0]?.message ?? "it failed"
+/** In a fiber of its own: a guard that can't be interrupted, or that hangs while it is, holds up nobody for long. */
+const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDetach(effect), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+        Effect.timeoutOption(Effect.interruptible(Fiber.interrupt(fiber)), GUARD_STOP_MS),
+      ),
+    ),
+  )
+
+/** A question of one guard's own. After `end`, what the guard left open is closed, and it neither reads nor records any more. */
+const doomedFor = (
+  { events, plugin }: Guard,
+  { history, ...question }: Question,
+): { readonly doomed: Doomed; readonly end: () => void } => {
+  const reads: Array<AsyncGenerator<Uint8Array, void, undefined>> = []
+  let over = false
+  const reading = (read: () => AsyncIterable<Uint8Array>) => (): AsyncIterable<Uint8Array> => {
+    const chunks = (async function* () {
+      if (over) throw new Error(`${question.segment.path} is read after the answer`)
+      yield* read()
+    })()
+    reads.push(chunks)
+    return chunks
+  }
+  const doomed: Doomed = {
+    ...question,
+    rotated: history.rotated,
+    told: history.told.findLast(({ type }) => pluginOf(type) === plugin) ?? null,
+    stored: reading(question.stored),
+    raw: reading(question.raw),
+    record: (fact) =>
+      Effect.suspend(() => {
+        const read = over ? `${fact.type} comes after the answer` : readFact(events, fact, question.segment.path)
+        return typeof read === "string" ? refuse(plugin, "events", read) : question.record(read)
+      }),
+  }
+  const end = (): void => {
+    over = true
+    // Not waited for: what hangs in a read would hang here, too.
+    for (const chunks of reads) void chunks.return().catch(() => undefined)
+  }
+  return { doomed, end }
+}
+
+/** The fact as it is stored, and can be read back; or what is wrong with it. */
+const readFact = (
+  events: Readonly<Record<string, z.ZodType>>,
+  { data, type }: PluginFact,
+  path: string,
+): PluginFact | string => {
+  const schema = Object.hasOwn(events, type) ? events[type] : undefined
+  if (schema === undefined) return `${quoted(String(type))} is none of its events`
+  try {
+    const read = schema.safeParse(data)
+    if (!read.success) return `${type} ${z.prettifyError(read.error)}`
+    // What can't be told as JSON would stop the journal for everybody.
+    const json: string | undefined = JSON.stringify(read.data)
+    if (json === undefined) return `${type} has data that JSON has no form for`
+    if (json.length > MAX_FACT) return `${type} has ${json.length} characters of data; at most ${MAX_FACT} are kept`
+    const stored: unknown = JSON.parse(json)
+    const back = schema.safeParse(stored)
+    if (!back.success) return `${type} can't be read back from JSON: ${z.prettifyError(back.error)}`
+    const about = isObject(stored) ? stored["path"] : undefined
+    if (typeof about === "string" && about !== path)
+      return `${type} is about ${quoted(about)}, and the question about ${quoted(path)}`
+    return { type, data: stored }
+  } catch (error) {
+    return `${type} can't be told as JSON: ${messageOf(error)}`
+  }
+}
+
+const messageOf = (error: unknown): string => {
+  try {
+    return error instanceof Error ? String(error.message) : String(error)
+  } catch {
+    return "an error that can't be told"
+  }
+}
+const firstMessage = (cause: Cause.Cause<unknown>): string => {
+  try {
+    return Cause.prettyErrors(cause)[0]?.message ?? "it failed"
+  } catch {
+    return messageOf(Cause.squash(cause))
+  }
+}
+const shortened = (why: string): string => (why.length > MAX_WHY ? `${why.slice(0, MAX_WHY)}…` : why)
 
 /** A third party's answer, which may be anything; null if it is no verdict. */
 const readVerdict = (verdict: unknown, by: string): Ruling | null => {
-  if (typeof verdict !== "object" || verdict === null || !("_tag" in verdict)) return null
-  if (verdict._tag === "Allow") return { _tag: "Allow" }
-  if (verdict._tag !== "Defer") return null
-  const { retryAfterMs, why } = verdict as { readonly retryAfterMs?: unknown; readonly why?: unknown }
+  if (!isObject(verdict)) return null
+  const { _tag, retryAfterMs, why } = verdict
+  if (_tag === "Allow") return { _tag }
+  if (_tag !== "Defer") return null
   const wait = typeof retryAfterMs === "number" && retryAfterMs >= 0 && Number.isFinite(retryAfterMs)
   return {
     _tag: "Defer",
     by,
-    why: String(why),
-    retryAfterMs: wait ? Math.round(retryAfterMs) : GUARD_RETRY_MS,
+    why: shortened(String(why)),
+    retryAfterMs: wait ? Math.min(Math.round(retryAfterMs), GUARD_RETRY_MAX_MS) : GUARD_RETRY_MS,
     timedOut: false,
   }
 }

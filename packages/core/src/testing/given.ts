@@ -3,12 +3,12 @@
  * Needs no test framework: what isn't as expected throws, with both sides in it.
  */
 import type { Envelope, Unstored } from "../event/envelope.ts"
-import { CORE_VERSION, type Fact } from "../event/payload.ts"
+import { CORE_VERSION, type Deferral, type Fact, type History } from "../event/payload.ts"
 import { besideOf, type Log, nameOf } from "../log/log.ts"
 import type { Stamp } from "../log/name.ts"
 import { Policy, type PolicyInput } from "../log/policy.ts"
 import { type Entry, type FileSeen, type KnownCodec, type Snapshot, snapshotOf } from "../log/snapshot.ts"
-import { type Deferral, evolve, type Failure, initialState, type LogState } from "../plan/evolve.ts"
+import { evolve, type Failure, initialState, type LogState } from "../plan/evolve.ts"
 import { type Limits, limitsOf, plan } from "../plan/plan.ts"
 import type { Step } from "../plan/step.ts"
 
@@ -187,18 +187,32 @@ const situationAfter = (situation: Situation, steps: ReadonlyArray<Step>, laterM
 
 /** A state with plain objects and sorted arrays in place of maps and sets. */
 export interface PlainState {
+  /** Bytes by name. */
   readonly files: Readonly<Record<string, number>> | null
+  /** By stamp. */
+  readonly histories: Readonly<Record<Stamp, History>>
   readonly lastRotatedAt: string | null
   readonly lastSegment: string | null
   readonly deferred: Readonly<Record<string, Deferral>>
   readonly failing: Readonly<Record<string, Failure>>
+  readonly planned: LogState["planned"]
 }
-export const plainState = ({ deferred, failing, files, lastRotatedAt, lastSegment }: LogState): PlainState => ({
+export const plainState = ({
+  deferred,
+  failing,
+  files,
+  histories,
+  lastRotatedAt,
+  lastSegment,
+  planned,
+}: LogState): PlainState => ({
   files: files === null ? null : Object.fromEntries(files),
+  histories: Object.fromEntries(histories),
   lastRotatedAt,
   lastSegment,
   deferred: Object.fromEntries(deferred),
   failing: Object.fromEntries(failing),
+  planned,
 })
 
 /** The time of the first event of `givenEvents`; each further one is a second later. */

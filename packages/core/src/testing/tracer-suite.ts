@@ -98,7 +98,10 @@ export const tracerSuite = (tracer: Tracer.Tracer): ReadonlyArray<TracerCase> =>
           }
           span.attribute("", "no name")
           span.event("without attributes", 0n)
-          span.addLinks([{ span: NOWHERE, attributes: {} }, { span, attributes: {} }])
+          span.addLinks([
+            { span: NOWHERE, attributes: {} },
+            { span, attributes: {} },
+          ])
         }
         all()
         span.end(2_000_000_000n, Exit.void)
@@ -140,7 +143,10 @@ export const tracerSuite = (tracer: Tracer.Tracer): ReadonlyArray<TracerCase> =>
         const died = await within(Effect.die(defect))
         check(Exit.isFailure(died) && Cause.squash(died.cause) === defect, "a defect came out as another")
         const stopped = await within(Effect.interrupt)
-        check(Exit.isFailure(stopped) && Cause.hasInterruptsOnly(stopped.cause), "an interruption came out as something else")
+        check(
+          Exit.isFailure(stopped) && Cause.hasInterruptsOnly(stopped.cause),
+          "an interruption came out as something else",
+        )
       },
     },
     {
@@ -148,7 +154,10 @@ export const tracerSuite = (tracer: Tracer.Tracer): ReadonlyArray<TracerCase> =>
       run: async () => {
         let nested: Effect.Effect<number> = Effect.succeed(0)
         for (let depth = 0; depth < DEPTH; depth += 1) {
-          nested = Effect.withSpan(Effect.map(nested, (count) => count + 1), `level ${depth}`)
+          nested = Effect.withSpan(
+            Effect.map(nested, (count) => count + 1),
+            `level ${depth}`,
+          )
         }
         checkSame(await traced(nested), Exit.succeed(DEPTH))
         const beside = Effect.forEach(Array.from({ length: DEPTH }), () => Effect.withSpan(Effect.yieldNow, "beside"), {
