@@ -81,13 +81,15 @@ export class PassRecord {
     })
   }
 
-  /** What is known of each segment goes along, for those who read the journal from this event on. */
+  /** What is known of each file goes along, for those who read the journal from this event on. */
   #withHistories(files: ReturnType<typeof filesIn>): Extract<CoreFact, { type: "Scanned" }>["data"]["files"] {
+    const { deferred, histories } = this.state
     const active = nameOf(this.log.path)
     return files.map((file) => {
       const stamp = file.name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, file.name)
-      const history = stamp === null ? undefined : this.state.histories.get(stamp)
-      return history === undefined ? file : { ...file, history }
+      const history = stamp === null ? undefined : histories.get(stamp)
+      const waits = deferred.get(besideOf(this.log.path, file.name))
+      return { ...file, ...(history !== undefined && { history }), ...(waits !== undefined && { deferred: waits }) }
     })
   }
 
