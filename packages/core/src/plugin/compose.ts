@@ -281,8 +281,8 @@ const doomedFor = (
   return { doomed, end }
 }
 
-/** The fact as it is stored, and can be read back; or what is wrong with it. */
-const readFact = (
+/** What a plugin records about the segment at `path`, as it is stored and can be read back; or, as a sentence, what is wrong with it. */
+export const readFact = (
   events: Readonly<Record<string, z.ZodType>>,
   { data, type }: PluginFact,
   path: string,
