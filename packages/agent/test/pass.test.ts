@@ -7,7 +7,8 @@ import {
   type JournalShape,
   type Log,
   nameOf,
-  type Policy,
+  Policy,
+  policyFor,
   type Unstored,
 } from "@cordwood/core"
 import { type Faults, plainCodec, World } from "@cordwood/core/testing"
@@ -15,7 +16,7 @@ import { Effect, Fiber, Scope, Semaphore } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { pass } from "../src/pass/pass.ts"
-import { newTally, type PassPorts, type Tally, watch, type Watched } from "../src/pass/watched.ts"
+import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched } from "../src/pass/watched.ts"
 import { makeRecorder, type Recorder } from "../src/record/recorder.ts"
 
 const ACTIVE = "/pods/ns_web_1/app/0.log"
@@ -43,7 +44,7 @@ interface Bench {
   readonly recorder: Recorder
 }
 
-const policy: Policy = { maxSize: 10, maxFiles: 4, compression: "plain" }
+const policy = Policy.parse({ maxSize: "10", maxFiles: 4, compression: "plain" })
 
 /** An agent's parts over a world; `events` outlives it, as a journal does. */
 const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArray<Contributed> = []) =>
@@ -52,12 +53,17 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
     const newId = (): string => `00000000-0000-4000-8000-${String((ids += 1)).padStart(12, "0")}`
     const recorder = yield* makeRecorder({ open: Effect.succeed(keeping(events)), path: "/journal", newId })
     const composed = yield* compose([{ plugin: "plain", contributions: { codecs: [plainCodec] } }, ...plugins])
-    const limits = { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec }
+    const applied: Applied = {
+      ...policyFor(policy, log),
+      limits: { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec, guarded: false, cleared: null },
+    }
     const ports: PassPorts = {
       files: world.files(),
       recorder,
       plugins: composed,
-      limits,
+      policyFor: () => applied,
+      deferred: policy.deferred,
+      waiting: new Map(),
       newId,
       stopping: () => false,
       codecLane: yield* Semaphore.make(1),
@@ -69,6 +75,7 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
       watched: watch(
         log,
         world.source(() => [log]),
+        applied,
       ),
       recorder,
     } satisfies Bench
@@ -127,6 +134,13 @@ describe("a pass", () => {
         "0.log.20260909-043350": "fifth line!",
       })
       const stamp = (at: number): string => `${ACTIVE}.20260909-0433${at}`
+      /** What is carried along of a segment: the rotation that made it. */
+      const historyOf = (at: number): unknown => {
+        const made = it.events.find(({ data, type }) => type === "Rotated" && (data as { to: string }).to === stamp(at))
+        assert.isDefined(made)
+        const { spanId, traceId } = made!.metadata
+        return { rotated: { eventId: made!.id, traceId, spanId }, told: [] }
+      }
       const last = it.events.slice(-4)
       assert.deepStrictEqual(facts(last), [
         [
@@ -136,13 +150,13 @@ describe("a pass", () => {
             segments: 3,
             totalBytes: 11 + 16 + 16 + 11,
             files: [
-              { name: "0.log.20260909-043320.plain", bytes: 16 },
-              { name: "0.log.20260909-043330.plain", bytes: 16 },
-              { name: "0.log.20260909-043340", bytes: 11 },
+              { name: "0.log.20260909-043320.plain", bytes: 16, history: historyOf(20) },
+              { name: "0.log.20260909-043330.plain", bytes: 16, history: historyOf(30) },
+              { name: "0.log.20260909-043340", bytes: 11, history: historyOf(40) },
             ],
           },
         ],
-        ["Rotated", { from: ACTIVE, to: stamp(50), bytes: 11, reopened: true }],
+        ["Rotated", { from: ACTIVE, to: stamp(50), bytes: 11, reopened: true, maxSize: 10 }],
         ["Removed", { path: `${stamp(20)}.plain`, bytes: 16, reason: "max-files" }],
         [
           "Compressed",
@@ -199,7 +213,7 @@ describe("a pass", () => {
         assert.deepStrictEqual(onDisk(world), { "0.log": "new", "0.log.20260909-043310": "first line, long" })
         assert.deepStrictEqual(facts(it.events).at(-1), [
           "Rotated",
-          { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
+          { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true, maxSize: 10 },
         ])
       }),
   )
@@ -216,7 +230,7 @@ describe("a pass", () => {
       assert.isTrue(world.writerIsHome(ACTIVE))
       assert.deepStrictEqual(facts(it.events).at(-1), [
         "Rotated",
-        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true },
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 16, reopened: true, maxSize: 10 },
       ])
     }),
   )
@@ -288,7 +302,7 @@ describe("a pass", () => {
       assert.deepStrictEqual(onDisk(world), { "0.log": "", "0.log.20260909-043310": "first line, long, and more" })
       assert.deepStrictEqual(facts(events).at(-1), [
         "Rotated",
-        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 26, reopened: true },
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043310`, bytes: 26, reopened: true, maxSize: 10 },
       ])
     }),
   )
@@ -308,7 +322,7 @@ describe("a pass", () => {
       assert.deepStrictEqual(world.calls, [`list ${ACTIVE}`])
       assert.deepStrictEqual(facts(it.events).at(-1), [
         "Rotated",
-        { from: ACTIVE, to: `${ACTIVE}.20260909-043300`, bytes: 16, reopened: true },
+        { from: ACTIVE, to: `${ACTIVE}.20260909-043300`, bytes: 16, reopened: true, maxSize: 10 },
       ])
     }),
   )

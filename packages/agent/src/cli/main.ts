@@ -56,10 +56,10 @@ const once = Command.make(
     ),
   },
   (input) =>
-  lazily(
-    () => import("./once.ts"),
-    (module) => module.once(input),
-  ),
+    lazily(
+      () => import("./once.ts"),
+      (module) => module.once(input),
+    ),
 ).pipe(
   Command.withDescription(
     "One pass over every log: rotates, removes, compresses what is due, then exits. 1 if a log failed.",

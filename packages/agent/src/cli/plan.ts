@@ -76,7 +76,10 @@ const planTable = (logs: ReadonlyArray<PlannedLog>): string => {
   // A line of a pipe says all by itself; a person sees which lines belong together.
   const repeat = process.stdout.isTTY !== true
   const rows = logs.flatMap(({ files, log, mode, policy, steps, totalBytes }) => {
-    const under = policy === DEFAULT_POLICY && mode === "enforce" ? "" : ` (${policy}${mode === "observe" ? ", observed only" : ""})`
+    const under =
+      policy === DEFAULT_POLICY && mode === "enforce"
+        ? ""
+        : ` (${policy}${mode === "observe" ? ", observed only" : ""})`
     const about = [safe(labelOf(log) + under), String(files), formatBytes(totalBytes)]
     const lines = steps.length === 0 ? [[colors.dim("nothing to do")]] : steps.map(stepCells)
     return lines.map((cells, index) => [...(index === 0 || repeat ? about : ["", "", ""]), ...cells])

@@ -187,7 +187,11 @@ const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
     : `${formatBytes(activeBytes)} of ${formatBytes(limits.maxSize)}`
 }
 
-const stateTexts = ({ deferred, failing, mode, policy }: LogStatus, nowMs: number, colors: Colors): ReadonlyArray<string> => {
+const stateTexts = (
+  { deferred, failing, mode, policy }: LogStatus,
+  nowMs: number,
+  colors: Colors,
+): ReadonlyArray<string> => {
   const texts = [
     ...failing.map((failure) => {
       const { hint, message, since, step } = failure

@@ -136,7 +136,12 @@ const codecProblem = (
  * Whether the codecs that the policy names are there. Sets the plugins up, and closes them again, if one must come from them; that is the
  * only way to learn what they bring.
  */
-export const checkCodecs = ({ codecs, file, options, unknownCodec }: LoadedConfig): Effect.Effect<void, ConfigError> => {
+export const checkCodecs = ({
+  codecs,
+  file,
+  options,
+  unknownCodec,
+}: LoadedConfig): Effect.Effect<void, ConfigError> => {
   const wanted = codecs.filter(({ id }) => !isBundled(id))
   if (wanted.length === 0) return Effect.void
   const plugins: ReadonlyArray<Configured> = options.plugins ?? []

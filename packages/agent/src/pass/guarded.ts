@@ -30,7 +30,9 @@ const askedKey = ({ stamp }: Segment): string => `guards ${stamp}`
 export const isPutOff = ({ log, watched: { pauses } }: PassRecord, step: Step, nowMs: number): boolean => {
   const isPaused = (about: string): boolean => (pauses.get(about)?.untilMs ?? 0) > nowMs
   if (step._tag === "Compress") return isPaused(pathOf(step))
-  return step._tag === "Remove" || step._tag === "Offer" ? isPaused(askedKey(step.segment)) || isPaused(log.path) : false
+  return step._tag === "Remove" || step._tag === "Offer"
+    ? isPaused(askedKey(step.segment)) || isPaused(log.path)
+    : false
 }
 
 const questionOf = (record: PassRecord, segment: Segment, occasion: Question["occasion"]): Question => {
@@ -51,11 +53,7 @@ const questionOf = (record: PassRecord, segment: Segment, occasion: Question["oc
 }
 
 /** Asks the guards; what one of them puts off is recorded, and not asked about for a while. */
-const ask = (
-  record: PassRecord,
-  segment: Segment,
-  occasion: "removal" | "closed",
-): Effect.Effect<Ruling> =>
+const ask = (record: PassRecord, segment: Segment, occasion: "removal" | "closed"): Effect.Effect<Ruling> =>
   Effect.gen(function* () {
     const { pauses } = record.watched
     const ruling = yield* record.ports.plugins.ask(questionOf(record, segment, occasion))
@@ -114,7 +112,8 @@ export const pressureOn = ({ deferred, files, waiting }: PassPorts, active: stri
   Effect.gen(function* () {
     if (deferred.onPressure === "hold") return null
     // A file system that doesn't say how full it is can't be a reason to drop a log.
-    const freeBytes = deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
+    const freeBytes =
+      deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
     const waitingBytes = [...waiting.values()]
       .flatMap((segments) => [...segments.values()])
       .reduce((sum, bytes) => sum + bytes, 0)
@@ -129,10 +128,7 @@ export const offer = (record: PassRecord, { segment }: Offer): Effect.Effect<boo
   })
 
 /** What guards say of every closed segment, however lately they were asked. Removes nothing. */
-export const drain = (
-  record: PassRecord,
-  { snapshot }: Scan,
-): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
+export const drain = (record: PassRecord, { snapshot }: Scan): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
   Effect.gen(function* () {
     const { active, segments } = snapshot
     const packed = new Set(segments.flatMap(({ stamp, suffix }) => (suffix === "" ? [] : [stamp])))

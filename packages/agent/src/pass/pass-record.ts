@@ -104,7 +104,8 @@ export class PassRecord {
     const known = this.state.planned ?? []
     const now = told(steps).steps
     return (
-      known.length !== now.length || known.some(({ path, step }, at) => step !== now[at]?.step || path !== now[at]?.path)
+      known.length !== now.length ||
+      known.some(({ path, step }, at) => step !== now[at]?.step || path !== now[at]?.path)
     )
   }
 

@@ -82,7 +82,8 @@ const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
     // What was planned beside a rotation that didn't come about would remove one segment too many. Unless it is room that is lacking:
     // the kubelet, too, removes before it rotates.
     const limits = limitsNow(ports, watched)
-    const kept = rotation === "failed" ? yield* planNow({ ...limits, maxSize: Number.MAX_SAFE_INTEGER }, snapshot) : steps
+    const kept =
+      rotation === "failed" ? yield* planNow({ ...limits, maxSize: Number.MAX_SAFE_INTEGER }, snapshot) : steps
     const rest = kept.filter((step) => !isRotation(step))
     return {
       steps: rest,
@@ -101,9 +102,7 @@ export const drainLog = (
     const record = new PassRecord(ports, watched, tally)
     return scan(ports, watched.log).pipe(
       Effect.flatMap((seen) => drain(record, seen)),
-      Effect.catch((error) =>
-        Effect.as(record.failed("scan", watched.log.path, error), { asked: 0, waiting: [] }),
-      ),
+      Effect.catch((error) => Effect.as(record.failed("scan", watched.log.path, error), { asked: 0, waiting: [] })),
     )
   })
 
@@ -207,7 +206,10 @@ const begin = (record: PassRecord, step: Step): Effect.Effect<boolean> => {
     }),
     Effect.withSpan(
       `cordwood.${stepName(step)}`,
-      { attributes: stepAttributes(record.log, applied, step), links: linksTo(record.historyOf(nameOf(pathOf(step))).rotated) },
+      {
+        attributes: stepAttributes(record.log, applied, step),
+        links: linksTo(record.historyOf(nameOf(pathOf(step))).rotated),
+      },
       { captureStackTrace: false },
     ),
   )

@@ -2,13 +2,7 @@
  * The steps that may take their time and ask nobody: cleaning, compressing. A file goes, and the event is stored, in one stretch that nothing
  * interrupts; what comes before can be. Each returns false if it did not come about.
  */
-import {
-  type Clean,
-  type Compress,
-  type CoreFact,
-  type FileSeen,
-  LogFilesError,
-} from "@cordwood/core"
+import { type Clean, type Compress, type CoreFact, type FileSeen, LogFilesError } from "@cordwood/core"
 import { Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
 import type { PassRecord } from "./pass-record.ts"

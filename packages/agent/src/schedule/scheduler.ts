@@ -170,7 +170,8 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           entry.settledMs = upkeep.settled ? glance.directoryChangedMs : -1
           observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestLookMs(count()))
           // A log that can't, or mustn't, be rotated now is left for the next interval, however fast it grows.
-          if (tally.problems.length > 0 || entry.applied.mode === "observe") entry.pace.nextLookMs = nowMs + options.intervalMs
+          if (tally.problems.length > 0 || entry.applied.mode === "observe")
+            entry.pace.nextLookMs = nowMs + options.intervalMs
           return upkeep
         }).pipe(
           Effect.ensuring(

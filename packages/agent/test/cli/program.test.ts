@@ -183,12 +183,14 @@ describe("plan", () => {
       logs: [
         {
           log: { path: a },
+          policy: "default",
+          mode: "enforce",
           activeBytes: 2_000,
           files: 1,
           totalBytes: 2_000,
           steps: [{ step: "rotate", path: a, to: `${a}.STAMP`, bytes: 2_000 }],
         },
-        { log: { path: b }, activeBytes: 5, files: 1, totalBytes: 5, steps: [] },
+        { log: { path: b }, policy: "default", mode: "enforce", activeBytes: 5, files: 1, totalBytes: 5, steps: [] },
       ],
     })
     const plain = await cordwood("plan", "--config", host.config)
@@ -214,7 +216,15 @@ describe("plan", () => {
     const { code, stdout } = await cordwood("plan", "--config", host.config, "--json", "--detailed-exitcode")
     expect({ code, first: json(stdout)[0] }).toEqual({
       code: 0,
-      first: { log: { path: a }, activeBytes: null, files: 1, totalBytes: 2_000, steps: [] },
+      first: {
+        log: { path: a },
+        policy: "default",
+        mode: "enforce",
+        activeBytes: null,
+        files: 1,
+        totalBytes: 2_000,
+        steps: [],
+      },
     })
   })
   it("ends with 0 when there is nothing to do", async () => {
@@ -240,8 +250,8 @@ describe("a problem", () => {
     expect({ code, lines: lines.map((line) => Object.keys(line)), problem: lines.at(-1)?.problem }).toEqual({
       code: 1,
       lines: [
-        ["log", "activeBytes", "files", "totalBytes", "steps"],
-        ["log", "activeBytes", "files", "totalBytes", "steps"],
+        ["log", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
+        ["log", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
         ["problem"],
       ],
       problem: {
@@ -369,6 +379,8 @@ describe("once, then what the journal says", () => {
           files: 2,
           activeBytes: 3,
           totalBytes: 2_003,
+          policy: "default",
+          mode: "enforce",
           limits,
           lastRotatedAt: rotated.time,
           deferred: [],
@@ -379,6 +391,8 @@ describe("once, then what the journal says", () => {
           files: 1,
           activeBytes: 5,
           totalBytes: 5,
+          policy: "default",
+          mode: "enforce",
           limits,
           lastRotatedAt: null,
           deferred: [],

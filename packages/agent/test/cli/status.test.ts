@@ -1,14 +1,22 @@
 // What `status` tells as failing: what is seen now, and of the journal only what nothing has ended since.
-import { type CoreEnvelope, type CoreFact, evolve, initialState, type Log } from "@cordwood/core"
+import { type CoreEnvelope, type CoreFact, evolve, initialState, type Log, Policy } from "@cordwood/core"
 import { expect, it } from "vitest"
 import { type Known, statusRows } from "../../src/cli/status.ts"
 import type { Problem } from "../../src/pass/report.ts"
 
+const POLICY = Policy.parse({ maxSize: 1_000, maxFiles: 5, compression: "gzip" })
 const LIMITS = { maxSize: 1_000, maxFiles: 5, compression: "gzip" }
 const LOG = { path: "/logs/0.log", namespace: "shop", pod: "web-0", container: "nginx" }
 const SOCKET = "/run/runtime.sock"
 const JOURNAL = "/var/lib/journal.db"
-const SEEN = { activeBytes: 3, files: 2, totalBytes: 2_003 }
+const SEEN = {
+  activeBytes: 3,
+  files: 2,
+  totalBytes: 2_003,
+  policy: "canary",
+  mode: "observe" as const,
+  limits: { maxSize: 7, maxFiles: 2, compression: "none" },
+}
 
 const failed = (step: "source" | "journal" | "scan" | "rotate", path: string): CoreFact => ({
   type: "Failed",
@@ -39,11 +47,10 @@ it("a source and a journal that have recovered are not told of, a log's own fail
     [LOG, failed("source", LOG.path)],
     [LOG, failed("rotate", LOG.path)],
   )
-  expect(statusRows({ logs: [{ log: LOG, steps: [], ...SEEN }], problems: [] }, states, LIMITS)).toEqual([
+  expect(statusRows({ logs: [{ log: LOG, steps: [], ...SEEN }], problems: [] }, states, POLICY)).toEqual([
     {
       log: LOG,
       ...SEEN,
-      limits: LIMITS,
       lastRotatedAt: null,
       deferred: [],
       failing: [
@@ -65,13 +72,15 @@ it("a source that fails now is told of as it is now, and so is a log that can't 
     files: null,
     activeBytes: null,
     totalBytes: null,
+    policy: null,
+    mode: null,
     limits: LIMITS,
     lastRotatedAt: null,
     deferred: [],
   }
   const states = statesOf([{ path: SOCKET }, failed("source", SOCKET)], [LOG, failed("scan", LOG.path)])
   const problems = [problem("source", SOCKET), problem("scan", LOG.path)]
-  expect(statusRows({ logs: [], problems }, states, LIMITS)).toEqual([
+  expect(statusRows({ logs: [], problems }, states, POLICY)).toEqual([
     {
       log: { path: SOCKET },
       ...nothing,
@@ -88,11 +97,10 @@ it("a source that fails now is told of as it is now, and so is a log that can't 
 
 it("a problem with the path of a listed log stands in that log's row", () => {
   const logs = [{ log: LOG, steps: [], ...SEEN }]
-  expect(statusRows({ logs, problems: [problem("source", LOG.path)] }, new Map(), LIMITS)).toEqual([
+  expect(statusRows({ logs, problems: [problem("source", LOG.path)] }, new Map(), POLICY)).toEqual([
     {
       log: LOG,
       ...SEEN,
-      limits: LIMITS,
       lastRotatedAt: null,
       deferred: [],
       failing: [{ ...problem("source", LOG.path), since: null }],

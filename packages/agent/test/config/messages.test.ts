@@ -42,7 +42,7 @@ describe("a mistake in a setting is named with its place, what was found and wha
     [
       "an unknown key near none",
       `${CRI}policy: { colour: red }`,
-      "DIR/cordwood.yaml:2:11: policy.colour: unknown key; known here: maxSize, maxFiles, compression",
+      "DIR/cordwood.yaml:2:11: policy.colour: unknown key; known here: maxSize, maxFiles, compression, mode, deferred, overrides",
     ],
     ["an unknown key at the top", `${CRI}polcy: {}`, "DIR/cordwood.yaml:2:1: polcy: unknown key; did you mean policy?"],
     [
@@ -277,7 +277,14 @@ describe("a sound file", () => {
     for (const file of [yaml, json]) {
       const { options, settings } = await Effect.runPromise(loadConfig(file))
       expect(settings).toEqual({
-        policy: { maxSize: 5_000_000, maxFiles: 5, compression: "gzip" },
+        policy: {
+          maxSize: 5_000_000,
+          maxFiles: 5,
+          compression: "gzip",
+          mode: "enforce",
+          deferred: { onPressure: "hold" },
+          overrides: [],
+        },
         interval: 90_000,
         workers: 1,
         journal: { path: "/var/lib/cordwood/journal.db", keep: 2_592_000_000, maxSize: 268_435_456 },

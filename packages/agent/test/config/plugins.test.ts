@@ -5,7 +5,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { checkCodec, loadConfig } from "../../src/config/load.ts"
+import { checkCodecs, loadConfig } from "../../src/config/load.ts"
 
 let directory = ""
 const write = (path: string, text: string): void => {
@@ -147,9 +147,9 @@ describe("a plugin is refused", () => {
 
 describe("a codec that a plugin brings", () => {
   const check = (plugins: string, compression: string) =>
-    Effect.runPromise(Effect.flip(Effect.flatMap(loadConfig(fileWith(plugins, compression)), checkCodec)))
+    Effect.runPromise(Effect.flip(Effect.flatMap(loadConfig(fileWith(plugins, compression)), checkCodecs)))
   it("may be chosen", async () => {
-    await Effect.runPromise(Effect.flatMap(loadConfig(fileWith("  - use: ./lz.ts", "lz")), checkCodec))
+    await Effect.runPromise(Effect.flatMap(loadConfig(fileWith("  - use: ./lz.ts", "lz")), checkCodecs))
   })
   it("is named among the known ones when another is chosen", async () => {
     const error = await check("  - use: ./lz.ts", "brotli")

@@ -9,7 +9,7 @@ import { glance, readEntries } from "./look.ts"
 import { putBack, remove, setAside } from "./move.ts"
 import { stream } from "./stream.ts"
 
-const span = (op: string, path: string) => 
+const span = (op: string, path: string) =>
   Effect.withSpan(`LogFiles.${op}`, { attributes: { "log.file.path": path } }, { captureStackTrace: false })
 
 /** `anchored`: see directory.ts; `false` is for systems without /proc. */

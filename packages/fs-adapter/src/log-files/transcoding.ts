@@ -170,7 +170,10 @@ export async function* pieces(
     }
   } catch (cause) {
     const said = rejected(cause).detail
-    throw input.failure() ?? (codec === null ? failure(op, file.path, "Other", said) : codecError(op, file.path, codec, said))
+    throw (
+      input.failure() ??
+      (codec === null ? failure(op, file.path, "Other", said) : codecError(op, file.path, codec, said))
+    )
   } finally {
     if (iterator !== null) finish(iterator, input)
   }
