@@ -57,7 +57,8 @@ export type Deferral = z.infer<typeof Deferral>
 export const payloads = {
   /**
    * What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names, each
-   * with what earlier events told of it and is true still: what comes before a log's latest scan need not be read again.
+   * with what earlier events told of it and is true still, and `failing` is what fails and has failed before: what comes before a log's latest scan
+   * need not be read again.
    */
   Scanned: z.strictObject({
     activeBytes: bytes,
@@ -71,6 +72,18 @@ export const payloads = {
         deferred: Deferral.optional(),
       }),
     ),
+    failing: z
+      .array(
+        z.strictObject({
+          path,
+          step: Activity,
+          reason: z.string(),
+          message: z.string(),
+          hint: z.string(),
+          since: z.iso.datetime(),
+        }),
+      )
+      .optional(),
   }),
   /** What a pass would have done to a log under a policy in mode `observe`; stored when it is other than before. */
   Planned: z.strictObject({ steps: z.array(z.strictObject({ step: Activity, path })) }),

@@ -87,9 +87,14 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
         const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
         if (stamp !== null && known !== undefined) histories.set(stamp, known)
       }
+      const carriedFailures = (fact.data.failing ?? []).map(
+        ({ step, ...failure }) => [failureKey(step, failure.path), failure] as const,
+      )
       const over = new Set([failureKey("scan", active), failureKey("reopen", active)])
       const failing = new Map(
-        [...state.failing].filter(([key, { path }]) => !over.has(key) && (path === active || files.has(nameOf(path)))),
+        [...state.failing, ...carriedFailures].filter(
+          ([key, { path }]) => !over.has(key) && (path === active || files.has(nameOf(path))),
+        ),
       )
       return { ...state, files, histories, deferred, failing }
     }
