@@ -24,7 +24,7 @@ import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
-import type { Applied, PassPorts } from "./pass/watched.ts"
+import { type Applied, type PassPorts, Waiting } from "./pass/watched.ts"
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
@@ -119,7 +119,7 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
       const recorder = yield* makeRecorder({ open, path: settings.journal.path, newId: ports.newId }).pipe(
         Effect.mapError(({ hint, message }) => new AgentError({ reason: "Journal", message, hint })),
       )
-      yield* tellObservers(composed.observers, recorder.subscribe)
+      yield* tellObservers(composed.observers, recorder)
       return recorder
     })
     const recorder = yield* Effect.cached(Scope.provide(record, scope))
@@ -138,7 +138,8 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
             plugins: ready.plugins,
             policyFor: ready.policyFor,
             deferred: settings.policy.deferred,
-            waiting: new Map(),
+            waiting: new Waiting(),
+            pressureLane: yield* Semaphore.make(1),
             newId: ports.newId,
             stopping: () => stopped,
             codecLane: yield* Semaphore.make(settings.workers),

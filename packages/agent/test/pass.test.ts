@@ -16,7 +16,15 @@ import { Effect, Fiber, Scope, Semaphore } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
 import { pass } from "../src/pass/pass.ts"
-import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched } from "../src/pass/watched.ts"
+import {
+  type Applied,
+  newTally,
+  type PassPorts,
+  type Tally,
+  Waiting,
+  watch,
+  type Watched,
+} from "../src/pass/watched.ts"
 import { makeRecorder, type Recorder } from "../src/record/recorder.ts"
 
 const ACTIVE = "/pods/ns_web_1/app/0.log"
@@ -63,7 +71,8 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
       plugins: composed,
       policyFor: () => applied,
       deferred: policy.deferred,
-      waiting: new Map(),
+      waiting: new Waiting(),
+      pressureLane: yield* Semaphore.make(1),
       newId,
       stopping: () => false,
       codecLane: yield* Semaphore.make(1),
@@ -273,7 +282,17 @@ describe("a pass", () => {
             segments: 3,
             totalBytes: 30,
             files: [
-              { name: "0.log.20260101-000000", bytes: 11 },
+              {
+                name: "0.log.20260101-000000",
+                bytes: 11,
+                // A fold begins here: what is put off, and since when, is carried along.
+                deferred: {
+                  step: "compress",
+                  by: "cordwood",
+                  why: "it is still being written to",
+                  since: "2026-09-09T04:33:10.000Z",
+                },
+              },
               { name: "0.log.20260101-000000.plain", bytes: 10 },
               { name: "0.log.20260102-000000", bytes: 6 },
             ],
@@ -539,7 +558,7 @@ describe("a pass", () => {
         world.put(`${ACTIVE}.20260102-000000`, text.encode("newest"))
         const on = yield* bench(world)
         const source = { ...on.watched.source, tells: false, reopen: () => Effect.succeed("not-told" as const) }
-        const it = { ...on, watched: watch(log, source) }
+        const it = { ...on, watched: watch(log, source, on.watched.applied) }
         for (let passes = 0; passes < 3; passes += 1) yield* wholePass(it)
         const files = [{ name: "0.log.20260102-000000", bytes: 6 }]
         assert.deepStrictEqual(facts(it.events), [["Scanned", { activeBytes: 0, segments: 1, totalBytes: 6, files }]])

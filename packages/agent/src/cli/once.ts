@@ -4,6 +4,7 @@ import type { DrainReport, PassReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
 import { FAILED } from "./exit-code.ts"
 import { EndWith, failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
+import { survivingStrays } from "./stray.ts"
 import { print, printJson, safe, say } from "./terminal.ts"
 
 export interface OnceInput {
@@ -15,6 +16,7 @@ export interface OnceInput {
 export const once = ({ config: file, drain, json }: OnceInput) =>
   Effect.scoped(
     Effect.gen(function* () {
+      yield* survivingStrays
       const { agent, config } = yield* agentOf(file)
       const drained = drain ? yield* agent.drain : null
       const report = drained ?? (yield* agent.once)
@@ -22,10 +24,10 @@ export const once = ({ config: file, drain, json }: OnceInput) =>
       else print(drained === null ? summary(report) : `${summary(report)}; ${drainSummary(drained)}`)
       if (report.logs === 0 && report.problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(report.problems)
+      const waiting = drained?.waiting ?? []
+      for (const { by, path, why } of waiting) sayProblem(`${path} waits for ${by}: ${why}`, WAITING_HINT)
       yield* failIfAny(report.problems)
-      if (drained === null || drained.waiting.length === 0) return
-      for (const { by, path, why } of drained.waiting) sayProblem(`${path} waits for ${by}: ${why}`, WAITING_HINT)
-      return yield* Effect.fail(new EndWith(FAILED))
+      if (waiting.length > 0) return yield* Effect.fail(new EndWith(FAILED))
     }),
   )
 

@@ -6,6 +6,7 @@ import { agentOf } from "./agent-of.ts"
 import { eventDetail, eventJson, labelOf } from "./event-text.ts"
 import { untilSignal } from "./signals.ts"
 import { patientStdout, type LineSink } from "./stdout.ts"
+import { survivingStrays } from "./stray.ts"
 import { say } from "./terminal.ts"
 
 /** How long a reader of standard output that has stopped reading may hold up the end. */
@@ -14,6 +15,7 @@ const LAST_WORDS_MS = 1_000
 export const run = ({ config: file, json }: { readonly config: string; readonly json: boolean }) =>
   Effect.scoped(
     Effect.gen(function* () {
+      yield* survivingStrays
       const { agent, config } = yield* agentOf(file)
       const events = yield* agent.subscribe
       const sink = json ? patientStdout() : null

@@ -3,6 +3,7 @@ import { type Configured, NO_COMPRESSION } from "@cordwood/core"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import type { AgentOptions, Settings } from "../agent-options.ts"
+import { configHashOf } from "../plugin/config-hash.ts"
 import { setUpPlugins } from "../plugin/host.ts"
 import { loadPlugins, type PluginUse } from "../plugin/load.ts"
 import { cri } from "../source/cri/cri.ts"
@@ -140,12 +141,16 @@ export const checkCodecs = ({
   codecs,
   file,
   options,
+  settings,
   unknownCodec,
 }: LoadedConfig): Effect.Effect<void, ConfigError> => {
   const wanted = codecs.filter(({ id }) => !isBundled(id))
   if (wanted.length === 0) return Effect.void
   const plugins: ReadonlyArray<Configured> = options.plugins ?? []
-  return setUpPlugins(plugins, { version: version(), configHash: "" }).pipe(
+  return setUpPlugins(plugins, {
+    version: version(),
+    configHash: configHashOf(settings, options.sources, plugins),
+  }).pipe(
     Effect.scoped,
     Effect.catch((error) =>
       Effect.fail(

@@ -14,17 +14,28 @@ import {
   type Ruling,
   type Segment,
   SETTLE_MS,
+  stampIn,
   type Step,
 } from "@cordwood/core"
 import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
 import type { PassRecord } from "./pass-record.ts"
 import type { DrainReport } from "./report.ts"
-import { codecOf, type PassPorts, type Scan } from "./watched.ts"
+import { codecOf, type PassPorts, type Scan, type Watched } from "./watched.ts"
 import { goes } from "./upkeep.ts"
 
 /** A segment is the same one for a guard, plain or compressed. */
-const askedKey = ({ stamp }: Segment): string => `guards ${stamp}`
+const askedKey = ({ stamp }: Pick<Segment, "stamp">): string => `${ASKED}${stamp}`
+const ASKED = "guards "
+
+/** What is remembered of segments that are gone. */
+export const forgetGone = ({ cleared, log, pauses }: Watched, { stamps }: Scan): void => {
+  for (const stamp of cleared) if (!stamps.has(stamp)) cleared.delete(stamp)
+  for (const about of pauses.keys()) {
+    const stamp = about.startsWith(ASKED) ? about.slice(ASKED.length) : stampIn(nameOf(log.path), nameOf(about))
+    if (stamp !== null && !stamps.has(stamp)) pauses.delete(about)
+  }
+}
 
 /** Whether a step is put off still: for its file, or, where a guard hangs, for all that guards are asked about in its log. */
 export const isPutOff = ({ log, watched: { pauses } }: PassRecord, step: Step, nowMs: number): boolean => {
@@ -80,9 +91,14 @@ export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean,
         yield* removed(record, segment, reason, plugins.guarded)
         return true
       }
-      const kept = waiting.get(record.log.path) ?? new Map<string, number>()
-      waiting.set(record.log.path, kept.set(segment.path, segment.bytes))
     }
+    waiting.add(record.log.path, segment)
+    return yield* giveWay(record, segment)
+  })
+
+/** Removes what a guard keeps, if it must go; false if not. */
+const giveWay = (record: PassRecord, segment: Segment): Effect.Effect<boolean, LogFilesError> =>
+  Effect.gen(function* () {
     const why = yield* pressureOn(record.ports, record.log.path)
     if (why === null) return false
     yield* removed(record, segment, "pressure", false)
@@ -90,7 +106,7 @@ export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean,
       `${segment.path} was dropped although a guard kept it: ${formatBytes(segment.bytes)} of log are gone; ${why}`,
     )
     return true
-  })
+  }).pipe(record.ports.pressureLane.withPermit)
 
 const removed = (
   record: PassRecord,
@@ -102,7 +118,7 @@ const removed = (
     goes(record, segment, { unchanged }, (bytes) => ({ type: "Removed", data: { path: segment.path, bytes, reason } })),
     () => {
       record.watched.pauses.delete(askedKey(segment))
-      record.ports.waiting.get(record.log.path)?.delete(segment.path)
+      record.ports.waiting.remove(record.log.path, segment.stamp)
       record.tally.removed += 1
     },
   )
@@ -114,10 +130,7 @@ export const pressureOn = ({ deferred, files, waiting }: PassPorts, active: stri
     // A file system that doesn't say how full it is can't be a reason to drop a log.
     const freeBytes =
       deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
-    const waitingBytes = [...waiting.values()]
-      .flatMap((segments) => [...segments.values()])
-      .reduce((sum, bytes) => sum + bytes, 0)
-    return givesWay(deferred, { waitingBytes, freeBytes })
+    return givesWay(deferred, { waitingBytes: waiting.bytes, freeBytes })
   })
 
 /** Done once the guards let the segment go; then they aren't asked again before it must. */
@@ -137,13 +150,20 @@ export const drain = (record: PassRecord, { snapshot }: Scan): Effect.Effect<Pic
       ({ identity, stamp, suffix }) => identity !== active?.identity && (suffix !== "" || !packed.has(stamp)),
     )
     const waiting: Array<DrainReport["waiting"][number]> = []
+    let silent: Extract<Ruling, { readonly _tag: "Defer" }> | null = null
     for (const segment of closed) {
+      if (silent !== null) {
+        // A guard that hangs would do so for every segment.
+        waiting.push({ path: segment.path, by: silent.by, why: silent.why })
+        continue
+      }
       const restMs = SETTLE_MS - ((yield* Clock.currentTimeMillis) - segment.modifiedMs)
       if (segment.suffix === "" && restMs > 0 && restMs <= SETTLE_MS) yield* Effect.sleep(restMs)
       const ruling = yield* record.ports.plugins.ask(questionOf(record, segment, "drain"))
       if (ruling._tag === "Allow") continue
       const { by, why } = ruling
       waiting.push({ path: segment.path, by, why })
+      if (ruling.timedOut) silent = ruling
       yield* record.deferred("offer", segment.path, by, why, ruling.retryAfterMs)
     }
     return { asked: closed.length, waiting }

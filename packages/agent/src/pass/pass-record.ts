@@ -1,6 +1,6 @@
 /** What one pass puts on record: what it scanned, what it did, what failed. Says nothing twice, and decides nothing. */
 import {
-  type Activity,
+  Activity,
   besideOf,
   type CoreFact,
   type Fact,
@@ -73,12 +73,21 @@ export class PassRecord {
       const activeBytes = active?.bytes ?? 0
       const totalBytes = segments.reduce((sum, { bytes }) => sum + bytes, activeBytes)
       const files = this.#withHistories(filesIn(scan.snapshot))
-      const data = { activeBytes, segments: segments.length, totalBytes, files }
+      const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#stillFailing() }
       return Effect.flatMap(this.#record({ type: "Scanned", data }), (id) => {
         this.#causationId = id
         return Effect.forEach(missing, (fact) => this.#record(fact), { discard: true })
       })
     })
+  }
+
+  /** What fails goes along, too: it is told of once, and a fold begins with this event. */
+  #stillFailing(): Pick<Extract<CoreFact, { type: "Scanned" }>["data"], "failing"> {
+    const failing = [...this.state.failing]
+      .map(([key, failure]) => ({ step: Activity.parse(key.slice(0, key.indexOf(" "))), ...failure }))
+      // A scan that came about ends these.
+      .filter(({ step }) => step !== "scan" && step !== "reopen")
+    return failing.length === 0 ? {} : { failing }
   }
 
   /** What is known of each file goes along, for those who read the journal from this event on. */

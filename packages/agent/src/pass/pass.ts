@@ -22,7 +22,7 @@ import {
 } from "@cordwood/core"
 import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { drain, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
+import { drain, forgetGone, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
 import { type Explained, PassRecord } from "./pass-record.ts"
 import { reopen, rotate } from "./rotation.ts"
 import type { DrainReport } from "./report.ts"
@@ -75,9 +75,8 @@ const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
     const { snapshot, span, steps } = looked.success
     const within = <A>(effect: Effect.Effect<A>): Effect.Effect<A> =>
       span === null ? effect : Effect.withParentSpan(effect, span)
-    const rotation = yield* within(rotateFirst(record, steps))
     // Upkeep outlives the rotation half of its pass, and still belongs to the pass's span.
-    if (span !== null) span.end(yield* Clock.currentTimeNanos, Exit.void)
+    const rotation = yield* within(rotateFirst(record, steps)).pipe(Effect.onExit((exit) => ended(span, exit)))
     if (rotation === "stopping") return NOTHING
     // What was planned beside a rotation that didn't come about would remove one segment too many. Unless it is room that is lacking:
     // the kubelet, too, removes before it rotates.
@@ -91,6 +90,12 @@ const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
       settled: steps.length === 0 && isSettled(record, snapshot),
     }
   })
+
+/** A pass's span ends once, also where the pass was interrupted. */
+const ended = (span: Tracer.Span | null, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  span === null
+    ? Effect.void
+    : Effect.map(Clock.currentTimeNanos, (now) => span.end(now, Exit.isSuccess(exit) ? Exit.void : exit))
 
 /** Asks the guards about every closed segment of a log; see `drain`. */
 export const drainLog = (
@@ -121,9 +126,11 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     const seen = yield* scan(ports, log)
     const { snapshot } = seen
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
-    for (const stamp of watched.cleared) if (!seen.stamps.has(stamp)) watched.cleared.delete(stamp)
+    forgetGone(watched, seen)
     const planned = yield* planNow(limitsNow(ports, watched), snapshot)
     const observes = applied.mode === "observe"
+    const excess = observes ? [] : planned.flatMap((step) => (step._tag === "Remove" ? [step.segment.stamp] : []))
+    ports.waiting.retain(log.path, new Set(excess))
     const acts = observes ? record.wouldBeNews(planned) : yield* anyDue(record, planned)
     const attributes = passAttributes(log, applied, record.correlationId, planned)
     const span = acts || record.isNews(snapshot) ? yield* Effect.makeSpan("cordwood.pass", { attributes }) : null
@@ -133,24 +140,29 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
       yield* record.scanned(seen, !observes && rotates)
       if (observes) yield* record.planned(planned)
     })
-    yield* span === null ? told : Effect.withParentSpan(told, span)
+    yield* span === null
+      ? told
+      : Effect.onExit(Effect.withParentSpan(told, span), (exit) =>
+          Exit.isSuccess(exit) ? Effect.void : ended(span, exit),
+        )
     return { snapshot, steps: observes ? [] : planned, span }
   })
 
 /** Whether a step would be begun now: one that is put off is no reason for a span. */
 const anyDue = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<boolean> =>
-  Effect.map(monotonicMs, (nowMs) => steps.some((step) => !isPutOff(record, step, nowMs)))
+  Effect.gen(function* () {
+    const nowMs = yield* monotonicMs
+    if (steps.some((step) => !isPutOff(record, step, nowMs))) return true
+    if (!steps.some(({ _tag }) => _tag === "Remove")) return false
+    return (yield* pressureOn(record.ports, record.log.path)) !== null
+  })
 
 /** The steps after the rotation. What a guard keeps is compressed meanwhile; what is gone is not. */
 const tend = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { log, ports } = record
-    const excess = new Set(steps.flatMap((step) => (step._tag === "Remove" ? [step.segment.path] : [])))
-    const waiting = ports.waiting.get(log.path)
-    for (const path of waiting?.keys() ?? []) if (!excess.has(path)) waiting?.delete(path)
     const gone = new Set<string>()
     for (const step of steps) {
-      if (ports.stopping()) return
+      if (record.ports.stopping()) return
       if (gone.has(pathOf(step))) continue
       const done = yield* take(record, step)
       if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
@@ -186,12 +198,14 @@ const isSettled = ({ log, ports, watched }: PassRecord, { segments, takenAtMs }:
 /** Takes one step; false if it did not come about. */
 const take = (record: PassRecord, step: Step): Effect.Effect<boolean> =>
   Effect.gen(function* () {
-    if (isPutOff(record, step, yield* monotonicMs)) {
-      if (step._tag !== "Compress") record.tally.deferred += 1
-      const mustGo = step._tag === "Remove" && (yield* pressureOn(record.ports, record.log.path)) !== null
-      if (!mustGo) return false
+    if (!isPutOff(record, step, yield* monotonicMs)) return yield* begin(record, step)
+    if (step._tag === "Remove") {
+      record.ports.waiting.add(record.log.path, step.segment)
+      const mustGo = (yield* pressureOn(record.ports, record.log.path)) !== null
+      if (mustGo && (yield* begin(record, step))) return true
     }
-    return yield* begin(record, step)
+    if (step._tag !== "Compress") record.tally.deferred += 1
+    return false
   })
 
 const begin = (record: PassRecord, step: Step): Effect.Effect<boolean> => {

@@ -86,6 +86,7 @@ export const compress = (record: PassRecord, { codec: id, segment, to }: Compres
       type: "Compressed",
       data: { from: path, to, codec: id, bytesIn: made.bytesIn, bytesOut: made.bytesOut, durationMs },
     }))
+    record.ports.waiting.resize(record.log.path, segment.stamp, made.bytesOut)
     record.tally.compressed += 1
     return true
   })

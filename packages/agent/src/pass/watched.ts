@@ -8,6 +8,7 @@ import type {
   Limits,
   Log,
   LogFilesShape,
+  Segment,
   Snapshot,
   Source,
   Stamp,
@@ -27,13 +28,52 @@ export interface PassPorts {
   readonly plugins: Composed
   readonly policyFor: (log: Log, labels: Labels | undefined) => Applied
   readonly deferred: DeferredLimits
-  /** Bytes of the segments that guards keep beyond what retention allows, by the segment's path, by the log's path. */
-  readonly waiting: Map<string, Map<string, number>>
+  /** Segments that guards keep beyond what retention allows. */
+  readonly waiting: Waiting
+  /** Held while it is decided that something must give way, and done: else several logs would each make room for the same bytes. */
+  readonly pressureLane: Semaphore.Semaphore
   readonly newId: () => string
   /** True once the agent is to end: no further step is begun. */
   readonly stopping: () => boolean
   /** As many permits as segments may be compressed or verified at a time. */
   readonly codecLane: Semaphore.Semaphore
+}
+
+/**
+ * The bytes of what waits, by stamp, by the log's path: plain or compressed, a segment is the same one, and counts once, with what it takes on
+ * disk now.
+ */
+export class Waiting {
+  readonly #bytes = new Map<string, Map<Stamp, number>>()
+
+  add(path: string, { bytes, stamp }: Pick<Segment, "bytes" | "stamp">): void {
+    const segments = this.#bytes.get(path) ?? new Map<Stamp, number>()
+    this.#bytes.set(path, segments.set(stamp, bytes))
+  }
+  /** It has another size now, if it waits. */
+  resize(path: string, stamp: Stamp, bytes: number): void {
+    const segments = this.#bytes.get(path)
+    if (segments?.has(stamp) === true) segments.set(stamp, bytes)
+  }
+  remove(path: string, stamp: Stamp): void {
+    const segments = this.#bytes.get(path)
+    segments?.delete(stamp)
+    if (segments?.size === 0) this.#bytes.delete(path)
+  }
+  /** Drops all of a log but these. */
+  retain(path: string, stamps: ReadonlySet<Stamp>): void {
+    for (const stamp of this.#bytes.get(path)?.keys() ?? []) if (!stamps.has(stamp)) this.remove(path, stamp)
+  }
+  /** Drops a log. */
+  forget(path: string): void {
+    this.#bytes.delete(path)
+  }
+  /** Of all logs together. */
+  get bytes(): number {
+    let sum = 0
+    for (const segments of this.#bytes.values()) for (const bytes of segments.values()) sum += bytes
+    return sum
+  }
 }
 
 /** A step on a file that is put off: until when (monotonic milliseconds), and how long it was put off for. */

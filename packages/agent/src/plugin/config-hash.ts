@@ -14,18 +14,41 @@ export const configHashOf = (
 ): string => {
   const all = {
     settings,
-    sources: sources.map(({ name }) => name),
-    plugins: plugins.map(({ config, plugin }) => ({ name: plugin.name, config })),
+    sources: sources.map(({ name, settings }) => ({ name, settings })),
+    plugins: plugins.map((configured) => ({ name: configured.plugin.name, config: configOf(configured) })),
   }
-  return createHash("sha256").update(JSON.stringify(all, inOrder)).digest("hex").slice(0, DIGITS)
+  return createHash("sha256")
+    .update(JSON.stringify(inOrder(all, [])))
+    .digest("hex")
+    .slice(0, DIGITS)
 }
 
-/** For `JSON.stringify`: objects with their keys sorted. What is no plain data (a client, a function) counts by its name. */
-const inOrder = (_key: string, value: unknown): unknown => {
+/** With its defaults. One that is wrong is told of when its plugin is set up. */
+const configOf = ({ config, plugin }: Configured): unknown => {
+  try {
+    const parsed = plugin.config.safeParse(config)
+    return parsed.success ? parsed.data : config
+  } catch {
+    return config
+  }
+}
+
+/**
+ * Plain data with the keys of its objects sorted. What is none (a client, a function) counts by its name, and what goes round in a circle, as
+ * code may give it, ends where it meets itself.
+ */
+const inOrder = (value: unknown, above: ReadonlyArray<object>): unknown => {
   if (typeof value === "function") return `function ${value.name}`
-  if (typeof value === "bigint") return String(value)
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value
+  if (typeof value === "bigint" || typeof value === "symbol") return String(value)
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value)
+  if (typeof value !== "object" || value === null) return value
+  if (above.includes(value)) return "a circle"
+  const within = [...above, value]
+  if (Array.isArray(value)) return value.map((item: unknown) => inOrder(item, within))
+  if (value instanceof Date) return `date ${value.getTime()}`
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== Object.prototype && prototype !== null) return `instance of ${value.constructor.name}`
-  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  if (prototype !== Object.prototype && prototype !== null) return `instance of ${String(value.constructor?.name)}`
+  return Object.entries(value)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, item]) => [key, inOrder(item, within)])
 }

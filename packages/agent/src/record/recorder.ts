@@ -51,6 +51,8 @@ export interface Recorder {
   readonly flush: Effect.Effect<void>
   /** Why events wait for the journal; null if none does. */
   readonly trouble: () => JournalError | null
+  /** Of the last event that was published; 0 if none was. */
+  readonly lastPosition: () => number
   readonly subscribe: Effect.Effect<PubSub.Subscription<Envelope>, never, Scope.Scope>
 }
 
@@ -76,6 +78,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const waiting: Array<Unstored> = []
     let journal: JournalShape | null = null
     let lost = 0
+    let lastPosition = 0
     let outage: { readonly retryAtMs: number; readonly error: JournalError } | null = null
 
     const apply = (event: Envelope): void => {
@@ -117,11 +120,10 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const started = (opened: JournalShape): Effect.Effect<void, JournalError> =>
       Effect.map(opened.replay, (stored) => {
         journal = opened
-        // A journal that could only be opened later tells of what was before; a log that was scanned since is known better.
-        const scanned = new Set(states.keys())
-        for (const decoded of stored) {
-          if (decoded._tag === "Known" && !scanned.has(decoded.event.log.path)) apply(decoded.event)
-        }
+        // A journal that could only be opened later tells of what was before: what waits comes after it, and carries its histories on.
+        states.clear()
+        for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
+        for (const event of waiting) apply({ ...event, position: 0 })
       })
 
     const replaced = (what: Replaced): Effect.Effect<string> => {
@@ -154,7 +156,10 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
         const batch = waiting.slice(0, BATCH)
         const appended = yield* journal.append(batch)
         waiting.splice(0, batch.length)
-        for (const event of appended.events) yield* PubSub.publish(published, event)
+        for (const event of appended.events) {
+          lastPosition = event.position
+          yield* PubSub.publish(published, event)
+        }
         if (appended.replaced !== null) yield* replaced(appended.replaced)
         if (outage !== null) yield* Effect.logInfo(`the journal ${options.path} can be written again`)
         outage = null
@@ -190,6 +195,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
       record: (log, fact, cause) => Effect.tap(enqueue(log, fact, cause), () => flush),
       flush,
       trouble: () => (waiting.length > 0 ? (outage?.error ?? null) : null),
+      lastPosition: () => lastPosition,
       subscribe: PubSub.subscribe(published),
     }
   })

@@ -64,7 +64,7 @@ export const drainAll = (ports: PassPorts, options: SchedulerOptions): Effect.Ef
       (watched) => drainLog(ports, watched, tally),
       { concurrency: UPKEEPS },
     )
-    yield* ports.recorder.flush
+    if (report.problems.every(({ step }) => step !== "journal")) yield* offRecord(ports, tally)
     return {
       ...report,
       problems: [...report.problems, ...tally.problems],
@@ -98,21 +98,25 @@ const passOnce = (
       concurrency: ROTATIONS,
     })
     yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: UPKEEPS, discard: true })
-    yield* ports.recorder.flush
-    const trouble = ports.recorder.trouble()
-    if (trouble !== null) {
-      const { hint, message, path, reason } = trouble
-      tally.problems.push({
-        path,
-        step: "journal",
-        reason,
-        message: `${message}; what this pass did is not on record`,
-        hint,
-      })
-    }
+    yield* offRecord(ports, tally)
     const { cleaned, compressed, deferred, observed, problems, removed, rotated } = tally
     const steps = { rotated, compressed, removed, cleaned }
     return { report: { logs: logs.size, steps, deferred, observed, problems }, logs: [...logs.values()] }
+  })
+
+/** What was done and could not be stored is a problem of whoever asked for it. */
+const offRecord = ({ recorder }: PassPorts, tally: Tally): Effect.Effect<void> =>
+  Effect.map(recorder.flush, () => {
+    const trouble = recorder.trouble()
+    if (trouble === null) return
+    const { hint, message, path, reason } = trouble
+    tally.problems.push({
+      path,
+      step: "journal",
+      reason,
+      message: `${message}; what this pass did is not on record`,
+      hint,
+    })
   })
 
 const sourceError = (source: Source, cause: Cause.Cause<SourceError>): SourceError => {
@@ -232,7 +236,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           // One pass at a time over a log: one that is listed again must find its entry while the old pass goes on.
           if (listed.has(path) || isBusy(entry)) continue
           watched.entries.delete(path)
-          ports.waiting.delete(path)
+          ports.waiting.forget(path)
           ports.recorder.forget(path)
         }
       }

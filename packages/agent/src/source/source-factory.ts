@@ -7,6 +7,8 @@ import * as z from "zod"
 export interface SourceFactory {
   /** For messages; the opened source has the same one. */
   readonly name: string
+  /** What it was made with, as far as that is data: a part of the configuration's hash. */
+  readonly settings?: unknown
   /** Opens it for as long as the scope lasts. Never fails because the other side is away: `list` says so, every time it is asked. */
   readonly open: Effect.Effect<Source, SourceError, Scope.Scope>
 }

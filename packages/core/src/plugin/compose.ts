@@ -1,5 +1,5 @@
 /** How several plugins become one: codecs by id, guards in list order, observers side by side, one tracer. A plugin's failure ends here. */
-import { Cause, Effect, Fiber, type Tracer } from "effect"
+import { Cause, Effect, type Tracer } from "effect"
 import * as z from "zod"
 import { linksTo } from "../event/link.ts"
 import { type History, isPluginType, type PluginFact } from "../event/payload.ts"
@@ -8,6 +8,7 @@ import { TEMPORARY_SUFFIX } from "../log/name.ts"
 import { pluginOf } from "../plan/evolve.ts"
 import { formatDuration } from "../unit/duration.ts"
 import { quoted } from "../unit/quoted.ts"
+import { apart } from "./apart.ts"
 import type { Codec } from "./codec.ts"
 import { type Contributions, type Doomed, PluginError, type Verdict } from "./plugin.ts"
 
@@ -66,7 +67,7 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
       // What a plugin has recorded is found again by its name.
       if (names.has(plugin)) return yield* refuse(plugin, "setup", "there is another plugin of this name")
       names.add(plugin)
-      const misshapen = shapeProblem(contributions)
+      const misshapen = contributionsProblem(contributions)
       if (misshapen !== null) return yield* refuse(plugin, misshapen.slot, misshapen.detail)
       for (const codec of contributions.codecs ?? []) {
         const problem = codecProblem(codec, owners)
@@ -153,10 +154,14 @@ const SLOTS: { readonly [S in Slot]: readonly [what: string, isRight: (value: un
 }
 const isSlot = (name: string): name is Slot => Object.hasOwn(SLOTS, name)
 
-/** What no compiler has looked at may be anything. A guard under a misspelt name would be one that is never asked. */
-const shapeProblem = (
-  contributions: Contributions,
+/**
+ * What is wrong with what a set-up returned, and in which slot; null if nothing is. What no compiler has looked at may be anything, and a guard under
+ * a misspelt name would be one that is never asked.
+ */
+export const contributionsProblem = (
+  contributions: unknown,
 ): { readonly slot: PluginError["slot"]; readonly detail: string } | null => {
+  if (!isObject(contributions)) return { slot: "setup", detail: "its setup returned no contributions" }
   for (const [name, value] of Object.entries(contributions)) {
     if (!isSlot(name)) {
       return {
@@ -202,7 +207,10 @@ const ask = (guards: ReadonlyArray<Guard>, question: Question): Effect.Effect<Ru
       })
       const ruling = yield* Effect.suspend(() => {
         const { doomed, end } = doomedFor(guard, question)
-        return Effect.ensuring(apart(answerOf(guard, doomed)), Effect.sync(end))
+        return Effect.ensuring(
+          apart(() => answerOf(guard, doomed), GUARD_STOP_MS),
+          Effect.sync(end),
+        )
       }).pipe(
         Effect.map((verdict): Ruling => readVerdict(verdict, plugin) ?? defer("it answered neither Allow nor Defer")),
         Effect.timeoutOrElse({
@@ -235,16 +243,6 @@ const answerOf = (guard: Guard, doomed: Doomed): Effect.Effect<Verdict, PluginEr
     if (Effect.isEffect(answer)) return answer as Effect.Effect<Verdict, PluginError>
     return Effect.die(new Error("it returned no Effect"))
   })
-
-/** In a fiber of its own: a guard that can't be interrupted, or that hangs while it is, holds up nobody for long. */
-const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDetach(effect), (fiber) =>
-      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-        Effect.timeoutOption(Effect.interruptible(Fiber.interrupt(fiber)), GUARD_STOP_MS),
-      ),
-    ),
-  )
 
 /** A question of one guard's own. After `end`, what the guard left open is closed, and it neither reads nor records any more. */
 const doomedFor = (

@@ -10,7 +10,8 @@ const Metrics = z.strictObject({
   enabled: z.boolean().default(true),
   interval: Interval.optional().meta({ description: "Between two exports; 60s if not given." }),
   perNamespace: z.boolean().default(false).meta({
-    description: "Whether metrics have k8s.namespace.name. Off, as it multiplies their number by that of a node's namespaces.",
+    description:
+      "Whether metrics have k8s.namespace.name. Off, as it multiplies their number by that of a node's namespaces.",
   }),
 })
 
@@ -20,9 +21,15 @@ export const Config = z.strictObject({
       "otlp: an SDK of the plugin's own. global: the SDK that the process has registered, if any. none: no telemetry. If not given: otlp where an endpoint is, here or in OTEL_EXPORTER_OTLP_*ENDPOINT (unless an SDK is registered); otherwise global.",
   }),
   endpoint: z
-    .url({ protocol: /^https?$/, error: "must be a URL that begins with http:// or https://, such as http://127.0.0.1:4318" })
+    .url({
+      protocol: /^https?$/,
+      error: "must be a URL that begins with http:// or https://, such as http://127.0.0.1:4318",
+    })
     .optional()
-    .meta({ description: "The collector's base URL; v1/traces and so on are appended.", examples: ["http://127.0.0.1:4318"] }),
+    .meta({
+      description: "The collector's base URL; v1/traces and so on are appended.",
+      examples: ["http://127.0.0.1:4318"],
+    }),
   protocol: z
     .enum(["http/protobuf", "http/json"], {
       error: ({ input }) =>
@@ -37,7 +44,11 @@ export const Config = z.strictObject({
   }),
   timeout: Timeout.optional().meta({ description: "What one export may take, with its retries; 10s if not given." }),
   serviceName: z.string().min(1).optional().meta({ description: "service.name; cordwood if not given." }),
-  environment: z.string().min(1).optional().meta({ description: "deployment.environment.name.", examples: ["production"] }),
+  environment: z
+    .string()
+    .min(1)
+    .optional()
+    .meta({ description: "deployment.environment.name.", examples: ["production"] }),
   resource: z
     .record(z.string().min(1), z.union([z.string(), z.number(), z.boolean()]))
     .default({})

@@ -33,7 +33,8 @@ export class Connection {
     this.#target = target
     this.#url = new URL(target.url)
     const options = { keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS }
-    this.#agent = this.#url.protocol === "https:" ? new HttpsAgent({ ...options, ...target.tls }) : new HttpAgent(options)
+    this.#agent =
+      this.#url.protocol === "https:" ? new HttpsAgent({ ...options, ...target.tls }) : new HttpAgent(options)
   }
 
   /** Where to, without what may be secret in it. */
@@ -109,7 +110,10 @@ export class Connection {
         request.destroy()
       }
       const cancel = (): void => end({ ok: false, why: "the agent stopped before it was answered" })
-      const timer = setTimeout(() => end({ ok: false, why: "no answer in time", again: { afterMs: null } }), Math.max(1, limitMs))
+      const timer = setTimeout(
+        () => end({ ok: false, why: "no answer in time", again: { afterMs: null } }),
+        Math.max(1, limitMs),
+      )
       this.#cancels.add(cancel)
       request.on("error", (error) => end({ ok: false, why: messageOf(error), again: { afterMs: null } }))
       request.on("response", (response) => answerOf(response).then(end))

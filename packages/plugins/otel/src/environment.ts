@@ -53,7 +53,8 @@ export const readEnvironment = (config: Config, env: Environment, hasSdk: boolea
   const logs = config.logs ?? read("OTEL_LOGS_EXPORTER") === "otlp"
   // The switch that turns OpenTelemetry off in whatever reads it: a user who sets it means this, too.
   if (read("OTEL_SDK_DISABLED")?.toLowerCase() === "true") return { telemetry: { exporter: "none" }, warnings }
-  const exporter = config.exporter ?? (config.endpoint !== undefined || (!hasSdk && hasEndpoint(read)) ? "otlp" : "global")
+  const exporter =
+    config.exporter ?? (config.endpoint !== undefined || (!hasSdk && hasEndpoint(read)) ? "otlp" : "global")
   if (exporter === "none") return { telemetry: { exporter }, warnings }
   if (exporter === "global") return { telemetry: { exporter, logs }, warnings }
 
@@ -61,7 +62,9 @@ export const readEnvironment = (config: Config, env: Environment, hasSdk: boolea
     const name = `OTEL_${signal.toUpperCase()}_EXPORTER`
     const value = read(name) ?? "otlp"
     if (value !== "otlp" && value !== "none") {
-      warnings.push(`${name} is ${JSON.stringify(value)}; this plugin exports by otlp or not at all (none), and takes it for otlp`)
+      warnings.push(
+        `${name} is ${JSON.stringify(value)}; this plugin exports by otlp or not at all (none), and takes it for otlp`,
+      )
     }
     return value !== "none"
   }
@@ -90,7 +93,9 @@ export const readEnvironment = (config: Config, env: Environment, hasSdk: boolea
     const [ca, cert, key] = [file("CERTIFICATE"), file("CLIENT_CERTIFICATE"), file("CLIENT_KEY")]
     const compression = value("COMPRESSION") ?? "none"
     if (compression !== "gzip" && compression !== "none") {
-      warnings.push(`${name("COMPRESSION")} is ${JSON.stringify(compression)}, neither gzip nor none; nothing is compressed`)
+      warnings.push(
+        `${name("COMPRESSION")} is ${JSON.stringify(compression)}, neither gzip nor none; nothing is compressed`,
+      )
     }
     return {
       signal,
@@ -101,7 +106,8 @@ export const readEnvironment = (config: Config, env: Environment, hasSdk: boolea
         ...headersIn(`${own}HEADERS`, read, warnings),
       },
       compression: compression === "gzip" ? "gzip" : "none",
-      timeoutMs: config.timeout ?? number(`${own}TIMEOUT`) ?? number("OTEL_EXPORTER_OTLP_TIMEOUT") ?? DEFAULT_TIMEOUT_MS,
+      timeoutMs:
+        config.timeout ?? number(`${own}TIMEOUT`) ?? number("OTEL_EXPORTER_OTLP_TIMEOUT") ?? DEFAULT_TIMEOUT_MS,
       tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) },
     }
   }
@@ -134,14 +140,18 @@ const urlOf = ({ endpoint }: Config, signal: Signal, read: Read): string => {
 
 const checked = (name: string, url: string): string => {
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url
-  throw new EnvironmentProblem(`${name} is no URL that begins with http:// or https://; write one such as ${DEFAULT_ENDPOINT}`)
+  throw new EnvironmentProblem(
+    `${name} is no URL that begins with http:// or https://; write one such as ${DEFAULT_ENDPOINT}`,
+  )
 }
 
 const protocolOf = (name: string, value = "http/protobuf"): Target["protocol"] => {
   const known = PROTOCOLS.find((protocol) => protocol === value)
   if (known !== undefined) return known
   const also = value === "grpc" ? ", and give the port that the collector has for HTTP (usually 4318)" : ""
-  throw new EnvironmentProblem(`${name} is ${JSON.stringify(value)}, which is not supported; write http/protobuf or http/json${also}`)
+  throw new EnvironmentProblem(
+    `${name} is ${JSON.stringify(value)}, which is not supported; write http/protobuf or http/json${also}`,
+  )
 }
 
 /** `a=b,c=d`, percent-encoded, as W3C Baggage. What is wrong isn't repeated: headers are where secrets are. */

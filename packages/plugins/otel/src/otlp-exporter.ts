@@ -104,7 +104,12 @@ export class OtlpExporter<Items> {
       // Some answer "ok" in words. The status is what counts.
       return
     }
-    const { errorMessage = "", rejectedDataPoints = 0, rejectedLogRecords = 0, rejectedSpans = 0 } = answer.partialSuccess ?? {}
+    const {
+      errorMessage = "",
+      rejectedDataPoints = 0,
+      rejectedLogRecords = 0,
+      rejectedSpans = 0,
+    } = answer.partialSuccess ?? {}
     const rejected = Number(rejectedSpans) + Number(rejectedDataPoints) + Number(rejectedLogRecords)
     if (!(rejected > 0)) return
     this.#saidRejected = true

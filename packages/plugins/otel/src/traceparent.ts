@@ -12,5 +12,7 @@ export const readTraceparent = (traceparent: string, tracestate: string | undefi
   if (version === "ff" || (version === "00" && rest !== undefined)) return null
   if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return null
   const context = { traceId, spanId, traceFlags: Number.parseInt(flags, 16) & SAMPLED, isRemote: true }
-  return tracestate === undefined || tracestate === "" ? context : { ...context, traceState: createTraceState(tracestate) }
+  return tracestate === undefined || tracestate === ""
+    ? context
+    : { ...context, traceState: createTraceState(tracestate) }
 }

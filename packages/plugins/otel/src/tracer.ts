@@ -190,7 +190,9 @@ class BridgedSpan implements Tracer.Span {
   }
 
   event(name: string, startTime: bigint, attributes?: Record<string, unknown>): void {
-    this.#record((span) => span.addEvent(name, attributesOf(attributes), startTime === 0n ? undefined : timeOf(startTime)))
+    this.#record((span) =>
+      span.addEvent(name, attributesOf(attributes), startTime === 0n ? undefined : timeOf(startTime)),
+    )
   }
 
   addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {

@@ -2,7 +2,16 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import { gunzipSync } from "node:zlib"
-import { decodeRequest, pointsIn, type ReceivedPoint, type ReceivedRecord, type ReceivedSpan, recordsIn, type Signal, spansIn } from "./otlp-schema.ts"
+import {
+  decodeRequest,
+  pointsIn,
+  type ReceivedPoint,
+  type ReceivedRecord,
+  type ReceivedSpan,
+  recordsIn,
+  type Signal,
+  spansIn,
+} from "./otlp-schema.ts"
 
 export interface Collected {
   readonly path: string
@@ -22,7 +31,11 @@ export interface Collector {
   readonly close: () => Promise<void>
 }
 
-const SIGNALS: Readonly<Record<string, Signal>> = { "/v1/traces": "traces", "/v1/metrics": "metrics", "/v1/logs": "logs" }
+const SIGNALS: Readonly<Record<string, Signal>> = {
+  "/v1/traces": "traces",
+  "/v1/metrics": "metrics",
+  "/v1/logs": "logs",
+}
 
 export const startCollector = async (port = 0): Promise<Collector> => {
   const sockets = new Set<Socket>()
@@ -42,7 +55,9 @@ export const startCollector = async (port = 0): Promise<Collector> => {
         collector.spans.push(...(signal === "traces" ? spansIn(decoded) : []))
         collector.points.push(...(signal === "metrics" ? pointsIn(decoded) : []))
         collector.records.push(...(signal === "logs" ? recordsIn(decoded) : []))
-        response.writeHead(200, { "Content-Type": headers["content-type"] ?? "" }).end(headers["content-type"] === "application/json" ? "{}" : "")
+        response
+          .writeHead(200, { "Content-Type": headers["content-type"] ?? "" })
+          .end(headers["content-type"] === "application/json" ? "{}" : "")
       } catch (error) {
         // As a real one: what the schema doesn't have is the client's mistake. Tests see it as spans that are missing.
         response.writeHead(400).end(String(error))

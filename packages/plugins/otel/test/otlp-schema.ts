@@ -24,7 +24,13 @@ const REQUESTS: Readonly<Record<Signal, string>> = {
 }
 
 type Json = Readonly<Record<string, unknown>>
-const AS_OBJECT: protobuf.IConversionOptions = { longs: String, enums: String, bytes: (bytes: Uint8Array) => Buffer.from(bytes).toString("hex"), defaults: false, arrays: true }
+const AS_OBJECT: protobuf.IConversionOptions = {
+  longs: String,
+  enums: String,
+  bytes: (bytes: Uint8Array) => Buffer.from(bytes).toString("hex"),
+  defaults: false,
+  arrays: true,
+}
 
 /** A request as plain data: ids in hexadecimal, 64-bit numbers as text, enums by name. Throws at what the schema doesn't have. */
 export const decodeRequest = (signal: Signal, contentType: string, body: Buffer): Json => {
@@ -78,7 +84,12 @@ export interface ReceivedSpan {
   readonly endTimeUnixNano: string
   readonly attributes: Json
   readonly events: ReadonlyArray<{ readonly name: string; readonly attributes: Json }>
-  readonly links: ReadonlyArray<{ readonly traceId: string; readonly spanId: string; readonly attributes: Json; readonly traceState: string }>
+  readonly links: ReadonlyArray<{
+    readonly traceId: string
+    readonly spanId: string
+    readonly attributes: Json
+    readonly traceState: string
+  }>
   readonly status: { readonly code: string; readonly message: string }
   readonly resource: Json
   readonly scope: Json
@@ -97,7 +108,10 @@ export const spansIn = (request: Json): ReadonlyArray<ReceivedSpan> =>
         startTimeUnixNano: String(span["startTimeUnixNano"]),
         endTimeUnixNano: String(span["endTimeUnixNano"]),
         attributes: attributesIn(span["attributes"]),
-        events: each(span["events"]).map(({ attributes, name }) => ({ name: String(name), attributes: attributesIn(attributes) })),
+        events: each(span["events"]).map(({ attributes, name }) => ({
+          name: String(name),
+          attributes: attributesIn(attributes),
+        })),
         links: each(span["links"]).map(({ attributes, spanId, traceId, traceState }) => ({
           traceId: String(traceId),
           spanId: String(spanId),
@@ -131,16 +145,19 @@ export const pointsIn = (request: Json): ReadonlyArray<ReceivedPoint> =>
       each(scoped["metrics"]).flatMap((metric) => {
         const kind = metric["sum"] === undefined ? "histogram" : "sum"
         const data = metric[kind] as Json
-        return each(data["dataPoints"]).map((point) => ({
-          name: String(metric["name"]),
-          unit: String(metric["unit"]),
-          kind,
-          temporality: String(data["aggregationTemporality"]),
-          attributes: attributesIn(point["attributes"]),
-          value: Number(kind === "sum" ? (point["asInt"] ?? point["asDouble"]) : point["sum"]),
-          ...(kind === "histogram" ? { count: Number(point["count"]) } : {}),
-          resource: attributesIn((group["resource"] as Json)["attributes"]),
-        }) as const)
+        return each(data["dataPoints"]).map(
+          (point) =>
+            ({
+              name: String(metric["name"]),
+              unit: String(metric["unit"]),
+              kind,
+              temporality: String(data["aggregationTemporality"]),
+              attributes: attributesIn(point["attributes"]),
+              value: Number(kind === "sum" ? (point["asInt"] ?? point["asDouble"]) : point["sum"]),
+              ...(kind === "histogram" ? { count: Number(point["count"]) } : {}),
+              resource: attributesIn((group["resource"] as Json)["attributes"]),
+            }) as const,
+        )
       }),
     ),
   )

@@ -53,13 +53,23 @@ export const observed = async (contributions: Contributions, events: ReadonlyArr
 
 let position = 0
 /** An event as the journal would store it. */
-export const eventOf = (fact: Pick<Envelope, "type"> & { readonly data: unknown }, over: Partial<Envelope> = {}): Envelope =>
+export const eventOf = (
+  fact: Pick<Envelope, "type"> & { readonly data: unknown },
+  over: Partial<Envelope> = {},
+): Envelope =>
   ({
     id: `00000000-0000-4000-8000-${String((position += 1)).padStart(12, "0")}`,
     position,
     time: "2026-09-09T04:33:10.000Z",
     version: 1,
-    log: { path: "/var/log/pods/web_shop_1/app/0.log", namespace: "web", pod: "shop", podUid: "1", container: "app", containerId: "c1" },
+    log: {
+      path: "/var/log/pods/web_shop_1/app/0.log",
+      namespace: "web",
+      pod: "shop",
+      podUid: "1",
+      container: "app",
+      containerId: "c1",
+    },
     metadata: {
       correlationId: "11111111-1111-4111-8111-111111111111",
       causationId: null,

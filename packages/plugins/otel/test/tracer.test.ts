@@ -1,7 +1,12 @@
 // Effect's tracer on the API: what every tracer must do, and what becomes of it in the user's own SDK.
 import { tracerSuite } from "@cordwood/core/testing"
 import { context, trace, type Tracer as OtelTracer } from "@opentelemetry/api"
-import { BasicTracerProvider, InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base"
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  type ReadableSpan,
+  SimpleSpanProcessor,
+} from "@opentelemetry/sdk-trace-base"
 import { AsyncLocalStorage } from "node:async_hooks"
 import { Cause, Context, Data, Effect, Exit, Fiber, Tracer } from "effect"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
@@ -19,14 +24,22 @@ const bridge = (over: Partial<TracerOptions>) => {
   const { exporter, provider } = sdk()
   const troubles: Array<unknown> = []
   const own = provider.getTracer("test")
-  const tracer = makeTracer({ api: () => own, rootLinks: [], activates: false, trouble: (error) => troubles.push(error), ...over })
+  const tracer = makeTracer({
+    api: () => own,
+    rootLinks: [],
+    activates: false,
+    trouble: (error) => troubles.push(error),
+    ...over,
+  })
   const run = <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromiseExit(Effect.withTracer(effect, tracer))
   return { exporter, tracer, troubles, run, spans: (): ReadonlyArray<ReadableSpan> => exporter.getFinishedSpans() }
 }
-const named = (spans: ReadonlyArray<ReadableSpan>, name: string): ReadableSpan => spans.find((span) => span.name === name)!
+const named = (spans: ReadonlyArray<ReadableSpan>, name: string): ReadableSpan =>
+  spans.find((span) => span.name === name)!
 
 beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (name.startsWith("OTEL_") || name.startsWith("TRACE")) vi.stubEnv(name, undefined)
+  for (const name of Object.keys(process.env))
+    if (name.startsWith("OTEL_") || name.startsWith("TRACE")) vi.stubEnv(name, undefined)
 })
 afterEach(() => {
   vi.unstubAllEnvs()
@@ -54,8 +67,18 @@ const RUBBISH: ReadonlyArray<readonly [string, unknown]> = [
   ["an object without a context", {}],
   ["a context that is null", { spanContext: () => null }],
   ["ids that are none", { spanContext: () => ({ traceId: 1, spanId: "x" }) }],
-  ["a context that throws", { spanContext: () => { throw new Error("spanContext") } }],
-  ["a span that can do nothing", { spanContext: () => ({ traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: 1 }) }],
+  [
+    "a context that throws",
+    {
+      spanContext: () => {
+        throw new Error("spanContext")
+      },
+    },
+  ],
+  [
+    "a span that can do nothing",
+    { spanContext: () => ({ traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: 1 }) },
+  ],
   ["a span whose every method throws", throwing()],
   ["a span that throws once it is used", { ...throwing(), isRecording: () => true }],
 ]
@@ -64,13 +87,27 @@ function throwing() {
     throw new Error("no")
   }
   const spanContext = () => ({ traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: 1 })
-  return { spanContext, isRecording: no, setAttribute: no, addEvent: no, addLinks: no, setStatus: no, recordException: no, end: no }
+  return {
+    spanContext,
+    isRecording: no,
+    setAttribute: no,
+    addEvent: no,
+    addLinks: no,
+    setStatus: no,
+    recordException: no,
+    end: no,
+  }
 }
 
 describe.each(RUBBISH)("with an SDK that hands out %s, it", (_what, rubbish) => {
   const troubles: Array<unknown> = []
   const api = { startSpan: () => rubbish } as unknown as OtelTracer
-  const options: TracerOptions = { api: () => api, rootLinks: [], activates: false, trouble: (error) => troubles.push(error) }
+  const options: TracerOptions = {
+    api: () => api,
+    rootLinks: [],
+    activates: false,
+    trouble: (error) => troubles.push(error),
+  }
   // Two spans of such an SDK may well have the same ids; all else still holds.
   const cases = tracerSuite(makeTracer(options)).filter(({ name }) => !/root a trace|child into|elsewhere/.test(name))
   for (const { name, run } of cases) it(name, run)
@@ -101,10 +138,22 @@ describe("a span", () => {
         yield* Effect.withSpan(Effect.void, "inner", { kind: "client" })
       }).pipe(
         Effect.withSpan("outer", {
-          attributes: { text: "a", list: ["rotate", "compress"], mixed: [1, "b"], flag: true, big: 2n ** 60n, object: { a: 1 } },
+          attributes: {
+            text: "a",
+            list: ["rotate", "compress"],
+            mixed: [1, "b"],
+            flag: true,
+            big: 2n ** 60n,
+            object: { a: 1 },
+          },
           links: [
             {
-              span: Tracer.externalSpan({ traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true, annotations: Context.empty() }),
+              span: Tracer.externalSpan({
+                traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
+                spanId: "00f067aa0ba902b7",
+                sampled: true,
+                annotations: Context.empty(),
+              }),
               attributes: { "cordwood.link": "rotated" },
             },
           ],
@@ -133,7 +182,12 @@ describe("a span", () => {
       events: [{ name: "halfway", time: [1_700_000_000, 123_456_789], attributes: { bytes: 7 } }],
       links: [
         {
-          context: { traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", traceFlags: 1, isRemote: true },
+          context: {
+            traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
+            spanId: "00f067aa0ba902b7",
+            traceFlags: 1,
+            isRemote: true,
+          },
           attributes: { "cordwood.link": "rotated" },
         },
       ],
@@ -151,9 +205,27 @@ describe("a span", () => {
   })
 
   it.each([
-    ["a failure", Effect.fail(new Full({ reason: "NoSpace" })), { code: 2, message: "the disk is full" }, { "error.type": "NoSpace" }, ["LogFilesError"]],
-    ["a tagged failure", Effect.fail({ _tag: "Odd" }), { code: 2, message: '{"_tag":"Odd"}' }, { "error.type": "Odd" }, ["Odd"]],
-    ["a defect", Effect.die(new TypeError("x is no function")), { code: 2, message: "x is no function" }, { "error.type": "TypeError" }, ["TypeError"]],
+    [
+      "a failure",
+      Effect.fail(new Full({ reason: "NoSpace" })),
+      { code: 2, message: "the disk is full" },
+      { "error.type": "NoSpace" },
+      ["LogFilesError"],
+    ],
+    [
+      "a tagged failure",
+      Effect.fail({ _tag: "Odd" }),
+      { code: 2, message: '{"_tag":"Odd"}' },
+      { "error.type": "Odd" },
+      ["Odd"],
+    ],
+    [
+      "a defect",
+      Effect.die(new TypeError("x is no function")),
+      { code: 2, message: "x is no function" },
+      { "error.type": "TypeError" },
+      ["TypeError"],
+    ],
     ["an interruption", Effect.interrupt, { code: 0 }, { "cordwood.interrupted": true }, []],
     ["a success", Effect.void, { code: 0 }, {}, []],
     [
@@ -169,14 +241,23 @@ describe("a span", () => {
       const { run, spans } = bridge({})
       await run(Effect.withSpan(effect, "step"))
       const step = named(spans(), "step")
-      expect({ status: step.status, attributes: step.attributes, exceptions: step.events.map(({ attributes }) => attributes?.["exception.type"]) }).toEqual({ status, attributes, exceptions })
+      expect({
+        status: step.status,
+        attributes: step.attributes,
+        exceptions: step.events.map(({ attributes }) => attributes?.["exception.type"]),
+      }).toEqual({ status, attributes, exceptions })
     },
   )
 
   it("tells every error of a cause, up to four", async () => {
     const { run, spans } = bridge({})
     const six = Array.from({ length: 6 }, (_, at) => Cause.fail(new Error(`error ${at}`)))
-    await run(Effect.withSpan(Effect.failCause(six.reduce<Cause.Cause<Error>>((all, one) => Cause.combine(all, one), Cause.empty)), "step"))
+    await run(
+      Effect.withSpan(
+        Effect.failCause(six.reduce<Cause.Cause<Error>>((all, one) => Cause.combine(all, one), Cause.empty)),
+        "step",
+      ),
+    )
     expect(named(spans(), "step").events.map(({ attributes }) => attributes?.["exception.message"])).toEqual([
       "error 0",
       "error 1",
@@ -200,9 +281,19 @@ describe("a span", () => {
 
   it("below a span from elsewhere is its child", async () => {
     const { run, spans } = bridge({})
-    const parent = Tracer.externalSpan({ traceId: "4bf92f3577b34da6a3ce929d0e0e4736", spanId: "00f067aa0ba902b7", sampled: true, annotations: Context.empty() })
+    const parent = Tracer.externalSpan({
+      traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
+      spanId: "00f067aa0ba902b7",
+      sampled: true,
+      annotations: Context.empty(),
+    })
     await run(Effect.withSpan(Effect.void, "below", { parent }))
-    expect(named(spans(), "below").parentSpanContext).toEqual({ traceId: parent.traceId, spanId: parent.spanId, traceFlags: 1, isRemote: true })
+    expect(named(spans(), "below").parentSpanContext).toEqual({
+      traceId: parent.traceId,
+      spanId: parent.spanId,
+      traceFlags: 1,
+      isRemote: true,
+    })
   })
 
   it("that effect's levels leave out isn't asked for, and its children are in no trace", async () => {
@@ -216,7 +307,9 @@ describe("TRACEPARENT", () => {
   const spansOf = async (): Promise<{ readonly spans: ReadonlyArray<ReadableSpan>; readonly said: unknown }> => {
     const { exporter, provider } = sdk()
     trace.setGlobalTracerProvider(provider)
-    const { said } = await withOtel({}, (contributions) => traced(contributions, Effect.withSpan(Effect.withSpan(Effect.void, "step"), "pass")))
+    const { said } = await withOtel({}, (contributions) =>
+      traced(contributions, Effect.withSpan(Effect.withSpan(Effect.void, "step"), "pass")),
+    )
     return { spans: exporter.getFinishedSpans(), said }
   }
 
@@ -224,7 +317,12 @@ describe("TRACEPARENT", () => {
     vi.stubEnv("TRACEPARENT", ROLLOUT)
     vi.stubEnv("TRACESTATE", "ci=1,b=2")
     const { said, spans } = await spansOf()
-    expect(spans.map(({ links, name }) => [name, links.map(({ attributes, context: ids }) => ({ ...ids, traceState: ids.traceState?.serialize(), attributes }))])).toEqual([
+    expect(
+      spans.map(({ links, name }) => [
+        name,
+        links.map(({ attributes, context: ids }) => ({ ...ids, traceState: ids.traceState?.serialize(), attributes })),
+      ]),
+    ).toEqual([
       ["step", []],
       [
         "pass",
@@ -385,13 +483,17 @@ describe("the process's own SDK", () => {
       }),
     })
     const { result, said } = await withOtel({}, (contributions) =>
-      traced(contributions, Effect.forEach([1, 2, 3], (n) => Effect.withSpan(Effect.succeed(n), "pass"))),
+      traced(
+        contributions,
+        Effect.forEach([1, 2, 3], (n) => Effect.withSpan(Effect.succeed(n), "pass")),
+      ),
     )
     expect(result).toEqual(Exit.succeed([1, 2, 3]))
     expect(said).toEqual([
       {
         level: "Warn",
-        message: "OpenTelemetry failed within this process: exporter of somebody's own; rotation goes on, telemetry is incomplete",
+        message:
+          "OpenTelemetry failed within this process: exporter of somebody's own; rotation goes on, telemetry is incomplete",
         hint: "see the SDK that the process has registered, its processors and exporters; this is said once",
       },
     ])

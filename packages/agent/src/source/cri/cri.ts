@@ -2,7 +2,7 @@
  * The source `cri`: the running containers of a container runtime, by its CRI socket. Source of the rules: the kubelet's container log
  * manager (pkg/kubelet/logs). Lists and reopens; touches no file.
  */
-import { type Log, type Logs, type Source, SourceError } from "@cordwood/core"
+import { type Labels, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
 import { Effect } from "effect"
 import * as z from "zod"
 import type { CallFailure, RuntimeClient } from "./client.ts"
@@ -62,11 +62,13 @@ export type CriOptionsInput = z.input<typeof CriOptions>
 export const cri = (options: CriOptionsInput = {}): SourceFactory => criSource(readOptions("cri", CriOptions, options))
 
 /** The source for options that were read by `CriOptions` already. */
-export const criSource = ({ endpoint, timeout }: CriOptions): SourceFactory => {
+export const criSource = (options: CriOptions): SourceFactory => {
+  const { endpoint, timeout } = options
   const socket = socketPathOf(endpoint) ?? endpoint
   const name = `cri unix://${socket}`
   return {
     name,
+    settings: options,
     open: Effect.acquireRelease(
       // Imported here, so that commands without a runtime start without gRPC.
       Effect.map(
@@ -76,6 +78,12 @@ export const criSource = ({ endpoint, timeout }: CriOptions): SourceFactory => {
       (client) => Effect.sync(client.close),
     ).pipe(Effect.map((client) => sourceOf(name, socket, timeout, client))),
   }
+}
+
+/** What a container's pod has for it. `directory`: of its logs; null where the runtime doesn't tell it. */
+interface Pod {
+  readonly directory: string | null
+  readonly labels: Labels
 }
 
 /** What became of asking for a container. It is asked once in its life, so this is kept while the container is listed. */
@@ -89,8 +97,8 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
   const known = new Map<string, Known>()
   /** Containers whose last asking failed, so that the next list asks those first that nothing is known of. */
   const troubled = new Map<string, SourceError>()
-  /** Log directory by pod sandbox; null where the runtime doesn't tell it. */
-  const podDirectories = new Map<string, string | null>()
+  /** By the id of its sandbox. */
+  const pods = new Map<string, Pod>()
 
   const failed = (op: "list" | "reopen", target: string, failure: CallFailure): SourceError =>
     new SourceError({
@@ -104,16 +112,16 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
   const invalid = (target: string, detail: string, hint: string): SourceError =>
     new SourceError({ source: name, op: "list", target, reason: "Invalid", detail, hint })
 
-  const podDirectoryOf = (sandbox: string): Effect.Effect<string | null, CallFailure> => {
-    const directory = podDirectories.get(sandbox)
-    if (directory !== undefined) return Effect.succeed(directory)
+  const podOf = (sandbox: string): Effect.Effect<Pod, CallFailure> => {
+    const pod = pods.get(sandbox)
+    if (pod !== undefined) return Effect.succeed(pod)
     return client.call("PodSandboxStatus", { podSandboxId: sandbox, verbose: true }).pipe(
-      Effect.map(({ info }) => logDirectoryIn(info)),
+      Effect.map(({ info, status }): Pod => ({ directory: logDirectoryIn(info), labels: status?.labels ?? {} })),
       Effect.catchIf(
         (failure) => failure.unimplemented,
-        () => Effect.succeed(null),
+        () => Effect.succeed<Pod>({ directory: null, labels: {} }),
       ),
-      Effect.tap((found) => Effect.sync(() => podDirectories.set(sandbox, found))),
+      Effect.tap((found) => Effect.sync(() => pods.set(sandbox, found))),
     )
   }
 
@@ -121,7 +129,7 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
   const ask = (container: Container, asked: Set<string>, answered: Set<string>): Effect.Effect<void> =>
     Effect.gen(function* () {
       asked.add(container.id)
-      const directory = yield* podDirectoryOf(container.podSandboxId)
+      const { directory } = yield* podOf(container.podSandboxId)
       const { status } = yield* client.call("ContainerStatus", { containerId: container.id })
       if (status === null) {
         const detail = "the runtime's answer to ContainerStatus holds no status"
@@ -159,7 +167,7 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
     const running = new Map(containers.filter(({ state }) => state === CONTAINER_RUNNING).map((one) => [one.id, one]))
     const sandboxes = new Set([...running.values()].map(({ podSandboxId }) => podSandboxId))
     for (const id of known.keys()) if (!running.has(id)) known.delete(id)
-    for (const id of podDirectories.keys()) if (!sandboxes.has(id)) podDirectories.delete(id)
+    for (const id of pods.keys()) if (!sandboxes.has(id)) pods.delete(id)
     const before = new Map(troubled)
     troubled.clear()
 
@@ -181,8 +189,8 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
       if (asked.has(container.id)) troubled.set(container.id, problem)
       else unreached.push(problem)
     }
-    const { logs, problems } = gather(running.values(), before)
-    return { logs, problems: [...problems, ...unreached] }
+    const { problems, ...found } = gather(running.values(), before)
+    return { ...found, problems: [...problems, ...unreached] }
   })
 
   const notReached = (container: Container): SourceError =>
@@ -215,7 +223,11 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
         if (trouble.reason !== "NotFound" || before.has(container.id)) problems.push(trouble)
       }
     }
-    return { logs: [...byPath.values()].map(({ log }) => log), problems }
+    const found = [...byPath.values()]
+    const labels = found.map(
+      ({ container, log }) => [log.path, pods.get(container.podSandboxId)?.labels ?? {}] as const,
+    )
+    return { logs: found.map(({ log }) => log), labels: new Map(labels), problems }
   }
 
   const shared = (path: string, taken: Container, left: Container): SourceError => {

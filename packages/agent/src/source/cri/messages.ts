@@ -28,8 +28,11 @@ export interface Calls {
   }
   readonly PodSandboxStatus: {
     readonly request: { readonly podSandboxId: string; readonly verbose: true }
-    /** Values of `info` are JSON, different for every runtime. */
-    readonly response: { readonly info: Readonly<Record<string, string>> }
+    /** Values of `info` are JSON, different for every runtime. `labels` are the pod's, as they were when it began. */
+    readonly response: {
+      readonly status: { readonly labels: Readonly<Record<string, string>> } | null
+      readonly info: Readonly<Record<string, string>>
+    }
   }
   readonly ReopenContainerLog: { readonly request: { readonly containerId: string }; readonly response: {} }
 }
@@ -57,7 +60,8 @@ export const MESSAGES: INamespace = {
     ContainerStatusRequest: { fields: { containerId: { type: "string", id: 1 } } },
     ContainerStatusResponse: { fields: { status: { type: "ContainerStatus", id: 1 } } },
     PodSandboxStatusRequest: { fields: { podSandboxId: { type: "string", id: 1 }, verbose: { type: "bool", id: 2 } } },
-    PodSandboxStatusResponse: { fields: { info: textByText(2) } },
+    PodSandboxStatus: { fields: { labels: textByText(7) } },
+    PodSandboxStatusResponse: { fields: { status: { type: "PodSandboxStatus", id: 1 }, info: textByText(2) } },
     ReopenContainerLogRequest: { fields: { containerId: { type: "string", id: 1 } } },
     ReopenContainerLogResponse: { fields: {} },
   },

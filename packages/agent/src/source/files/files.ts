@@ -114,7 +114,8 @@ export const files = (options: FilesOptionsInput): SourceFactory =>
   filesSource(readOptions("files", FilesOptions, options))
 
 /** The source for options that were read by `FilesOptions` already. */
-export const filesSource = ({ exclude, include, reopen }: FilesOptions): SourceFactory => {
+export const filesSource = (options: FilesOptions): SourceFactory => {
+  const { exclude, include, reopen } = options
   const more = include.length - NAME_MAX_PATTERNS
   const name = `files ${include.slice(0, NAME_MAX_PATTERNS).join(" ")}${more > 0 ? ` and ${more} more` : ""}`
   const patterns = include.map(readPattern)
@@ -161,7 +162,7 @@ export const filesSource = ({ exclude, include, reopen }: FilesOptions): SourceF
     )
   }
 
-  return { name, open: Effect.succeed({ name, list, tells: reopen !== "none", reopen: reopenLog }) }
+  return { name, settings: options, open: Effect.succeed({ name, list, tells: reopen !== "none", reopen: reopenLog }) }
 }
 
 const stuck = (name: string): SourceError =>
