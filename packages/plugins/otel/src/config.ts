@@ -1,6 +1,7 @@
 /** What a user may write about telemetry. Reads no environment: see environment.ts for what that adds. */
 import { DurationMs } from "@cordwood/core"
 import * as z from "zod"
+import { isHeader } from "./header.ts"
 
 /** More than an hour between two readings is no monitoring, and less than a tenth of a second a busy loop. */
 const Interval = DurationMs.refine((ms) => ms >= 100 && ms <= 3_600_000, "must be from 100ms to 1h")
@@ -15,7 +16,19 @@ const Metrics = z.strictObject({
   }),
 })
 
-export const Config = z.strictObject({
+/** What only an SDK of the plugin's own has a use for. */
+const OTLP_ONLY = [
+  "endpoint",
+  "protocol",
+  "headers",
+  "timeout",
+  "serviceName",
+  "environment",
+  "resource",
+  "sample",
+] as const
+
+const Settings = z.strictObject({
   exporter: z.enum(["otlp", "global", "none"]).optional().meta({
     description:
       "otlp: an SDK of the plugin's own. global: the SDK that the process has registered, if any. none: no telemetry. If not given: otlp where an endpoint is, here or in OTEL_EXPORTER_OTLP_*ENDPOINT (unless an SDK is registered); otherwise global.",
@@ -39,9 +52,17 @@ export const Config = z.strictObject({
     })
     .optional()
     .meta({ description: "http/protobuf if not given." }),
-  headers: z.record(z.string().min(1), z.string()).optional().meta({
-    description: "Sent along with every request. Secrets are better off in OTEL_EXPORTER_OTLP_HEADERS.",
-  }),
+  headers: z
+    .record(z.string().min(1), z.string())
+    // About all of them: a message about one would repeat its value, which may be a secret.
+    .refine((headers) => Object.entries(headers).every(([key, value]) => isHeader(key, value)), {
+      error: "has a name or a value that HTTP can't carry: a line break, or a character beyond Latin-1",
+    })
+    .optional()
+    .meta({
+      description:
+        "Sent along with every request, with those of OTEL_EXPORTER_OTLP_HEADERS, where secrets are better off.",
+    }),
   timeout: Timeout.optional().meta({ description: "What one export may take, with its retries; 10s if not given." }),
   serviceName: z.string().min(1).optional().meta({ description: "service.name; cordwood if not given." }),
   environment: z
@@ -58,5 +79,19 @@ export const Config = z.strictObject({
   }),
   metrics: Metrics.prefault({}),
   logs: z.boolean().optional().meta({ description: "Whether every event is a log record, too; false if not given." }),
+})
+const isGiven = (value: unknown): boolean =>
+  value !== undefined && !(typeof value === "object" && value !== null && Object.keys(value).length === 0)
+
+export const Config = Settings.superRefine((config, context) => {
+  if (config.exporter !== "global") return
+  for (const key of OTLP_ONLY.filter((key) => isGiven(config[key]))) {
+    context.addIssue({
+      code: "custom",
+      path: [key],
+      input: config[key],
+      message: "has no use with exporter: global, where the process's own SDK has its own; remove one of the two",
+    })
+  }
 })
 export type Config = z.output<typeof Config>

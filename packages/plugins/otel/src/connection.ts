@@ -4,13 +4,18 @@
  */
 import { request as requestHttp, Agent as HttpAgent, type IncomingMessage } from "node:http"
 import { request as requestHttps, Agent as HttpsAgent } from "node:https"
-import { gzipSync } from "node:zlib"
+import { promisify } from "node:util"
+import { gzip } from "node:zlib"
 import type { Target } from "./environment.ts"
-import { messageOf } from "./voice.ts"
+import { inOneLine, messageOf } from "./voice.ts"
+
+const compress = promisify(gzip)
 
 const FIRST_BACKOFF_MS = 1_000
 const LAST_BACKOFF_MS = 5_000
 const BACKOFF_FACTOR = 1.5
+/** A collector that says "at once", again and again, is not taken at its word. */
+const LEAST_WAIT_MS = 100
 /** A collector's answer is a few bytes; a longer one is somebody else's. */
 const MAX_ANSWER_BYTES = 64 * 1024
 /** What the specification names as worth another try. */
@@ -19,7 +24,12 @@ const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504])
 const MAX_IDLE_SOCKETS = 1
 
 export type Sent = { readonly ok: true; readonly body: Buffer } | { readonly ok: false; readonly why: string }
+/** `again`: another try may help, after so many milliseconds; null: after the usual ones. */
 type Attempt = Sent & { readonly again?: { readonly afterMs: number | null } }
+interface Payload {
+  readonly bytes: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+}
 
 export class Connection {
   readonly #target: Target
@@ -45,12 +55,13 @@ export class Connection {
   /** Sends a request, again if need be, for as long as its target allows. */
   async send(body: Uint8Array, contentType: string): Promise<Sent> {
     const deadline = performance.now() + this.#target.timeoutMs
+    const payload = await this.#payloadOf(body, contentType)
     let backoffMs = FIRST_BACKOFF_MS
     for (;;) {
-      const sent = await this.#post(body, contentType, deadline - performance.now())
+      const sent = await this.#post(payload, deadline - performance.now())
       if (sent.ok || sent.again === undefined || this.#state !== "open") return sent
       // Up to a fifth more or less, so that a fleet doesn't come back as one.
-      const waitMs = sent.again.afterMs ?? backoffMs * (0.8 + Math.random() * 0.4)
+      const waitMs = Math.max(LEAST_WAIT_MS, sent.again.afterMs ?? backoffMs * (0.8 + Math.random() * 0.4))
       if (performance.now() + waitMs > deadline) return sent
       await this.#pause(waitMs)
       if (this.#state !== "open") return sent
@@ -87,21 +98,19 @@ export class Connection {
     })
   }
 
-  #post(body: Uint8Array, contentType: string, limitMs: number): Promise<Attempt> {
-    const { compression, headers } = this.#target
+  async #payloadOf(body: Uint8Array, contentType: string): Promise<Payload> {
+    const headers = { ...this.#target.headers, "user-agent": "cordwood-plugin-otel", "content-type": contentType }
+    if (this.#target.compression === "none") return { bytes: body, headers }
+    return { bytes: await compress(body), headers: { ...headers, "content-encoding": "gzip" } }
+  }
+
+  #post(payload: Payload, limitMs: number): Promise<Attempt> {
     if (this.#state === "closed") return Promise.resolve({ ok: false, why: "the agent stopped before it was sent" })
     return new Promise((resolve) => {
-      const payload = compression === "gzip" ? gzipSync(body) : body
       const request = (this.#url.protocol === "https:" ? requestHttps : requestHttp)(this.#url, {
         method: "POST",
         agent: this.#agent,
-        headers: {
-          ...headers,
-          "User-Agent": "cordwood-plugin-otel",
-          "Content-Type": contentType,
-          "Content-Length": payload.byteLength,
-          ...(compression === "gzip" ? { "Content-Encoding": "gzip" } : {}),
-        },
+        headers: { ...payload.headers, "content-length": payload.bytes.byteLength },
       })
       const end = (attempt: Attempt): void => {
         clearTimeout(timer)
@@ -115,9 +124,15 @@ export class Connection {
         Math.max(1, limitMs),
       )
       this.#cancels.add(cancel)
-      request.on("error", (error) => end({ ok: false, why: messageOf(error), again: { afterMs: null } }))
+      request.on("error", (error) => {
+        // The collector closed a connection just as it was used again: nothing was read from it, and a new one will do.
+        if (request.reusedSocket && "code" in error && error.code === "ECONNRESET" && this.#cancels.delete(cancel)) {
+          clearTimeout(timer)
+          resolve(this.#post(payload, limitMs))
+        } else end({ ok: false, why: messageOf(error), again: { afterMs: null } })
+      })
       request.on("response", (response) => answerOf(response).then(end))
-      request.end(payload)
+      request.end(payload.bytes)
     })
   }
 }
@@ -137,7 +152,7 @@ const answerOf = async (response: IncomingMessage): Promise<Attempt> => {
     if (status < 200 || status > 299) return { ok: false, why: messageOf(error), again: { afterMs: null } }
   }
   if (status >= 200 && status <= 299) return { ok: true, body: Buffer.concat(chunks) }
-  const why = `it answered ${status} ${statusMessage}`.trim()
+  const why = inOneLine(`it answered ${status} ${statusMessage}`.trim())
   return RETRYABLE.has(status) ? { ok: false, why, again: { afterMs: retryAfterOf(response) } } : { ok: false, why }
 }
 

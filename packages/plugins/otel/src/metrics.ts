@@ -1,24 +1,40 @@
-/** Every metric, and which events it counts: the one place where metrics come from. Measures nothing itself, and knows no exporter. */
+/**
+ * Every metric, and which events it counts: the one place where metrics come from. What an event doesn't tell, how long a step took that moved no bytes,
+ * comes from the span of it. Measures nothing itself, and knows no exporter.
+ */
 import type { Attributes, Meter } from "@opentelemetry/api"
 import type { Envelope } from "@cordwood/core"
+import type { EndedSpan } from "./tracer.ts"
 
 /** Of an active file's size over its limit, when it was rotated: 1 is just in time. */
 const OVERSHOOT_BUCKETS = [0.5, 1, 1.01, 1.03, 1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10]
 const MiB = 2 ** 20
 const SIZE_BUCKETS = [0.25, 1, 4, 8, 10, 12, 16, 32, 64, 128, 256, 512, 1_024].map((size) => size * MiB)
-/** Seconds. */
-const DURATION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+/** Seconds. From a rename, by way of a runtime that reopens, to a gigabyte that is compressed or shipped. */
+const STEP_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
+const COMPRESSION_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300]
 
 export interface MetricsOptions {
   /** Whether they tell namespaces apart. */
   readonly perNamespace: boolean
 }
 
-/** What counts an event. Names are ours; units are UCUM's, as OpenTelemetry has them. */
-export const makeCounting = (meter: Meter, { perNamespace }: MetricsOptions): ((event: Envelope) => void) => {
+export interface Metrics {
+  readonly count: (event: Envelope) => void
+  /** Takes any span; those that are neither a pass nor a step of one are none of its business. */
+  readonly time: (span: EndedSpan) => void
+}
+
+/** Names are ours; units are UCUM's, as OpenTelemetry has them. */
+export const makeMetrics = (meter: Meter, options: MetricsOptions): Metrics => ({
+  count: counting(meter, options),
+  time: timing(meter, options),
+})
+
+const counting = (meter: Meter, { perNamespace }: MetricsOptions): Metrics["count"] => {
   const counter = (name: string, unit: string, description: string) => meter.createCounter(name, { unit, description })
-  const histogram = (name: string, unit: string, description: string, boundaries: Array<number>) =>
-    meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: boundaries } })
+  const histogram = (name: string, unit: string, description: string, boundaries: ReadonlyArray<number>) =>
+    histogramOf(meter, name, unit, description, boundaries)
 
   const rotations = counter("cordwood.rotations", "{rotation}", "Active files that became segments.")
   const rotated = histogram("cordwood.rotation.size", "By", "Size of an active file when it was rotated.", SIZE_BUCKETS)
@@ -35,7 +51,7 @@ export const makeCounting = (meter: Meter, { perNamespace }: MetricsOptions): ((
     "cordwood.compression.duration",
     "s",
     "Time to compress a segment and read it back, the wait for a core included.",
-    DURATION_BUCKETS,
+    COMPRESSION_BUCKETS,
   )
   const removals = counter("cordwood.removals", "{segment}", "Segments that were removed.")
   const removed = counter("cordwood.removal.size", "By", "Size of segments that were removed.")
@@ -102,6 +118,51 @@ export const makeCounting = (meter: Meter, { perNamespace }: MetricsOptions): ((
     }
   }
 }
+
+const STEP = /^cordwood\.(scan|clean|remove|compress|rotate|reopen|offer)$/
+/** What durations are told apart by. Of a span's attributes, those that have few values. */
+const TOLD_APART = ["cordwood.policy.name", "cordwood.policy.mode", "cordwood.plugin", "cordwood.occasion"]
+const TOLD_APART_PER_NAMESPACE = [...TOLD_APART, "k8s.namespace.name"]
+
+const timing = (meter: Meter, { perNamespace }: MetricsOptions): Metrics["time"] => {
+  const told = perNamespace ? TOLD_APART_PER_NAMESPACE : TOLD_APART
+  const pass = histogramOf(
+    meter,
+    "cordwood.pass.duration",
+    "s",
+    "Time of a pass that had something to do, from its scan until its writer had a fresh file.",
+    STEP_BUCKETS,
+  )
+  const step = histogramOf(
+    meter,
+    "cordwood.step.duration",
+    "s",
+    "Time of a step, whatever came of it, the wait for a core and for guards included.",
+    STEP_BUCKETS,
+  )
+  const guard = histogramOf(meter, "cordwood.guard.duration", "s", "Time of a guard's answer.", STEP_BUCKETS)
+  return ({ attributes, errorType, name, seconds }) => {
+    const [, stepName] = STEP.exec(name) ?? []
+    const into = name === "cordwood.pass" ? pass : name === "plugin.beforeRemove" ? guard : stepName && step
+    if (!into) return
+    const about: Attributes = {}
+    for (const key of told) {
+      const value = attributes.get(key)
+      if (typeof value === "string") about[key] = value
+    }
+    if (stepName !== undefined) about["cordwood.step"] = stepName
+    if (errorType !== null) about["error.type"] = errorType
+    into.record(seconds, about)
+  }
+}
+
+const histogramOf = (
+  meter: Meter,
+  name: string,
+  unit: string,
+  description: string,
+  boundaries: ReadonlyArray<number>,
+) => meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries: [...boundaries] } })
 
 const bytesIn = (data: unknown): number | null => {
   const bytes: unknown = typeof data === "object" && data !== null && "bytes" in data ? data.bytes : null

@@ -2,15 +2,26 @@
  * The plugin: a tracer for what the agent and its plugins do, and metrics and log records of what has happened. Puts the parts together; whatever goes
  * wrong in them, or behind them, rotation doesn't notice.
  */
-import { context, createContextKey, type Link, metrics, ROOT_CONTEXT, trace, type Tracer } from "@opentelemetry/api"
+import {
+  type Attributes,
+  context,
+  createContextKey,
+  createNoopMeter,
+  type Link,
+  type Meter,
+  metrics,
+  ROOT_CONTEXT,
+  trace,
+  type Tracer,
+} from "@opentelemetry/api"
 import { definePlugin, type Envelope, type Host, PluginError, type PluginFactory } from "@cordwood/core"
 import { Effect, type Scope } from "effect"
 import { Config } from "./config.ts"
 import { EnvironmentProblem, readEnvironment, type Reading, type Telemetry } from "./environment.ts"
 import { makeLogging } from "./logs.ts"
-import { makeCounting } from "./metrics.ts"
+import { makeMetrics, type Metrics } from "./metrics.ts"
 import type { Sdk } from "./sdk.ts"
-import { makeTracer } from "./tracer.ts"
+import { type EndedSpan, makeTracer } from "./tracer.ts"
 import { readTraceparent } from "./traceparent.ts"
 import { makeVoice, messageOf, type Voice } from "./voice.ts"
 
@@ -34,24 +45,40 @@ export const otel: PluginFactory<typeof Config> = definePlugin({
       const sinks = isGlobal
         ? yield* globalSinks(config, telemetry.logs, host, trouble)
         : yield* ownSinks(config, telemetry, host, voice)
-      const { observers, tracer } = sinks
+      const { logging, metrics, tracer } = sinks
       const observe = (event: Envelope): Effect.Effect<void> =>
         Effect.sync(() => {
-          for (const observer of observers) attempt(trouble, () => observer(event))
+          attempt(trouble, () => metrics?.()?.count(event))
+          attempt(trouble, () => logging?.(event))
         })
-      const activates = isGlobal && hasContextManager(trouble)
-      const rootLinks = rolloutLinks(voice)
+      const options = {
+        api: tracer ?? (() => null),
+        rootLinks: rolloutLinks(voice),
+        // An SDK of the plugin's own has them on its resource, where they belong.
+        rootAttributes: isGlobal ? runAttributes(host) : {},
+        ended: metrics === null ? null : (span: EndedSpan) => metrics()?.time(span),
+        activates: isGlobal && hasContextManager(trouble),
+        trouble,
+      }
       return {
-        ...(tracer === null ? {} : { tracer: makeTracer({ api: tracer, rootLinks, activates, trouble }) }),
-        ...(observers.length === 0 ? {} : { observe }),
+        ...(tracer === null && metrics === null ? {} : { tracer: makeTracer(options) }),
+        ...(metrics === null && logging === null ? {} : { observe }),
       }
     }),
+})
+
+/** Which agent it was, for those whose resource is another program's. */
+const runAttributes = ({ configHash, version }: Host): Attributes => ({
+  "cordwood.version": version,
+  "cordwood.config.hash": configHash,
 })
 
 interface Sinks {
   /** The API's tracer now; null as long as there is no SDK. */
   readonly tracer: (() => Tracer | null) | null
-  readonly observers: ReadonlyArray<(event: Envelope) => void>
+  /** The same of metrics; null itself if they aren't wanted. */
+  readonly metrics: (() => Metrics | null) | null
+  readonly logging: ((event: Envelope) => void) | null
 }
 type Trouble = (error: unknown) => void
 
@@ -66,7 +93,7 @@ const attempt = (trouble: Trouble, call: () => void): void => {
 const makeTrouble = (voice: Voice): Trouble => {
   const told = new Set<string>()
   return (error) => {
-    const message = messageOf(error).slice(0, 500)
+    const message = messageOf(error)
     if (told.size >= MAX_TROUBLES || told.has(message)) return
     told.add(message)
     voice.warn(
@@ -109,18 +136,28 @@ const globalTracer = ({ version }: Host, trouble: Trouble): (() => Tracer | null
 const isTracer = (tracer: unknown): tracer is Tracer =>
   typeof tracer === "object" && tracer !== null && "startSpan" in tracer && typeof tracer.startSpan === "function"
 
+/** Makes what is wanted of the registered SDK's meter once there is one. The API has nothing that stands for a meter to come. */
+const globalMetrics = (config: Config, { version }: Host, trouble: Trouble): (() => Metrics | null) => {
+  let made: Metrics | null = null
+  const find = (): void => {
+    const meter: Meter = metrics.getMeter(SCOPE, version)
+    if (meter !== createNoopMeter()) made = makeMetrics(meter, config.metrics)
+  }
+  return () => {
+    if (made === null) attempt(trouble, find)
+    return made
+  }
+}
+
 /** The process's SDK is used as it is: its exporters, its resource, its sampling. */
 const globalSinks = (config: Config, logs: boolean, host: Host, trouble: Trouble): Effect.Effect<Sinks, PluginError> =>
   Effect.gen(function* () {
-    const observers: Array<(event: Envelope) => void> = []
-    if (config.metrics.enabled) {
-      attempt(trouble, () => observers.push(makeCounting(metrics.getMeter(SCOPE, host.version), config.metrics)))
+    const api = logs ? (yield* optional(() => import("@opentelemetry/api-logs"))).logs : null
+    return {
+      tracer: globalTracer(host, trouble),
+      metrics: config.metrics.enabled ? globalMetrics(config, host, trouble) : null,
+      logging: api === null ? null : makeLogging(api.getLogger(SCOPE, host.version)),
     }
-    if (logs) {
-      const { logs: api } = yield* optional(() => import("@opentelemetry/api-logs"))
-      attempt(trouble, () => observers.push(makeLogging(api.getLogger(SCOPE, host.version))))
-    }
-    return { tracer: globalTracer(host, trouble), observers }
   })
 
 const ownSinks = (
@@ -133,17 +170,16 @@ const ownSinks = (
     const sdk: Sdk = yield* Effect.acquireRelease(
       optional(async () => {
         const { startSdk } = await import("./sdk.ts")
-        return startSdk(config, telemetry, host, process.env, voice)
+        return startSdk(config, telemetry, host, voice)
       }),
       ({ close }) => Effect.promise(close),
     )
     const { logger, meter, tracer } = sdk
+    const counted = meter === null ? null : makeMetrics(meter, config.metrics)
     return {
       tracer: tracer === null ? null : () => tracer,
-      observers: [
-        ...(meter === null ? [] : [makeCounting(meter, config.metrics)]),
-        ...(logger === null ? [] : [makeLogging(logger)]),
-      ],
+      metrics: counted === null ? null : () => counted,
+      logging: logger === null ? null : makeLogging(logger),
     }
   })
 

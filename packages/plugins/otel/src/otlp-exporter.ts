@@ -3,7 +3,7 @@ import type { ISerializer } from "@opentelemetry/otlp-transformer"
 import { formatDuration } from "@cordwood/core"
 import type { Connection, Sent } from "./connection.ts"
 import type { Target } from "./environment.ts"
-import { messageOf, type Voice } from "./voice.ts"
+import { inOneLine, messageOf, type Voice } from "./voice.ts"
 
 /** What the specification has gRPC collectors listen on; an HTTP client meets a reset there. */
 const GRPC_PORT = "4317"
@@ -20,7 +20,7 @@ interface Answer {
     readonly rejectedDataPoints?: number
     readonly rejectedLogRecords?: number
     readonly errorMessage?: string
-  }
+  } | null
 }
 
 export class OtlpExporter<Items> {
@@ -40,12 +40,14 @@ export class OtlpExporter<Items> {
   }
 
   export(items: Items, done: (result: Result) => void): void {
-    const sending = this.#send(items).then((sent) => {
-      this.#underWay.delete(sending)
-      this.#note(sent)
-      done(sent.ok ? { code: 0 } : { code: 1, error: new Error(sent.why) })
-    })
+    const sending = this.#deliver(items, done).finally(() => this.#underWay.delete(sending))
     this.#underWay.add(sending)
+  }
+
+  async #deliver(items: Items, done: (result: Result) => void): Promise<void> {
+    const sent = await this.#send(items)
+    this.#note(sent)
+    done(sent.ok ? { code: 0 } : { code: 1, error: new Error(sent.why) })
   }
 
   async forceFlush(): Promise<void> {
@@ -97,25 +99,24 @@ export class OtlpExporter<Items> {
 
   #noteRejected(body: Buffer): void {
     if (body.length === 0 || this.#saidRejected) return
-    let answer: Answer
-    try {
-      answer = this.#serializer.deserializeResponse(body)
-    } catch {
-      // Some answer "ok" in words. The status is what counts.
-      return
-    }
-    const {
-      errorMessage = "",
-      rejectedDataPoints = 0,
-      rejectedLogRecords = 0,
-      rejectedSpans = 0,
-    } = answer.partialSuccess ?? {}
-    const rejected = Number(rejectedSpans) + Number(rejectedDataPoints) + Number(rejectedLogRecords)
-    if (!(rejected > 0)) return
+    const refusal = this.#refusalIn(body)
+    if (refusal === null) return
     this.#saidRejected = true
     this.#voice.warn(
-      `the collector at ${this.#connection.address} refused ${rejected} of the ${this.#target.signal} that it was sent: ${errorMessage.slice(0, 500)}`,
+      `the collector at ${this.#connection.address} refused ${refusal.count} of the ${this.#target.signal} that it was sent: ${inOneLine(refusal.message)}`,
       "see the collector's limits; this is said once",
     )
+  }
+
+  /** Null as well for an answer that is none: some say "ok" in words. The status is what counts. */
+  #refusalIn(body: Buffer): { readonly count: number; readonly message: string } | null {
+    try {
+      const { errorMessage, rejectedDataPoints, rejectedLogRecords, rejectedSpans } =
+        this.#serializer.deserializeResponse(body)?.partialSuccess ?? {}
+      const count = Number(rejectedSpans ?? rejectedDataPoints ?? rejectedLogRecords ?? 0)
+      return count > 0 ? { count, message: String(errorMessage ?? "") } : null
+    } catch {
+      return null
+    }
   }
 }

@@ -14,8 +14,9 @@ import {
   ProtobufMetricsSerializer,
   ProtobufTraceSerializer,
 } from "@opentelemetry/otlp-transformer"
-import { defaultResource, envDetector, type Resource, resourceFromAttributes } from "@opentelemetry/resources"
+import { defaultResource, type Resource, resourceFromAttributes } from "@opentelemetry/resources"
 import {
+  AlwaysOnSampler,
   BasicTracerProvider,
   BatchSpanProcessor,
   ParentBasedSampler,
@@ -24,7 +25,7 @@ import {
 import type { Host } from "@cordwood/core"
 import type { Config } from "./config.ts"
 import { Connection } from "./connection.ts"
-import type { Environment, Target, Telemetry } from "./environment.ts"
+import type { Batching, Target, Telemetry, Temporality } from "./environment.ts"
 import { OtlpExporter } from "./otlp-exporter.ts"
 import type { Voice } from "./voice.ts"
 
@@ -45,31 +46,32 @@ export const startSdk = async (
   config: Config,
   telemetry: Extract<Telemetry, { readonly exporter: "otlp" }>,
   host: Host,
-  env: Environment,
   voice: Voice,
 ): Promise<Sdk> => {
-  const resource = resourceOf(config, host, env, voice)
+  const resource = resourceOf(config, telemetry.resource, host)
   const connections: Array<Connection> = []
+  const exporters: Array<{ readonly forceFlush: () => Promise<void> }> = []
   const shutdowns: Array<() => Promise<void>> = []
-  const connect = (target: Target): Connection => {
+  const exporterTo = <Items>(target: Target, serializer: Serializer<Items>): OtlpExporter<Items> => {
     const connection = new Connection(target)
+    const exporter = new OtlpExporter(target, connection, serializer, voice)
     connections.push(connection)
-    return connection
+    exporters.push(exporter)
+    return exporter
   }
   const { logs, metrics, traces } = telemetry
 
   let tracer: Tracer | null = null
   if (traces !== null) {
     const serializer = traces.protocol === "http/json" ? JsonTraceSerializer : ProtobufTraceSerializer
-    const exporter = new OtlpExporter(traces, connect(traces), serializer, voice)
-    const { sample } = config
+    const { batching, sample } = traces
     const provider = new BasicTracerProvider({
       resource,
-      // The processor reads OTEL_BSP_*, the provider OTEL_TRACES_SAMPLER and the limits.
-      spanProcessors: [new BatchSpanProcessor(exporter)],
-      ...(sample === undefined
-        ? {}
-        : { sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sample) }) }),
+      spanProcessors: [new BatchSpanProcessor(exporterTo(traces, serializer), batchConfig(batching))],
+      // A ratio of 1 leaves out one trace in four billion.
+      sampler: new ParentBasedSampler({
+        root: sample === 1 ? new AlwaysOnSampler() : new TraceIdRatioBasedSampler(sample),
+      }),
     })
     tracer = provider.getTracer(SCOPE, host.version)
     shutdowns.push(() => provider.shutdown())
@@ -78,13 +80,11 @@ export const startSdk = async (
   let meter: Meter | null = null
   if (metrics !== null) {
     const { MeterProvider, PeriodicExportingMetricReader } = await import("@opentelemetry/sdk-metrics")
-    const { exportTimeoutMs, intervalMs } = metrics
+    const { exportTimeoutMs, intervalMs, temporality } = metrics
     const serializer = metrics.protocol === "http/json" ? JsonMetricsSerializer : ProtobufMetricsSerializer
-    const otlp = new OtlpExporter(metrics, connect(metrics), serializer, voice)
-    const temporality = await temporalityOf(env, voice)
-    const exporter = Object.assign(otlp, { selectAggregationTemporality: temporality })
+    const selectAggregationTemporality = await selectorOf(temporality)
     const reader = new PeriodicExportingMetricReader({
-      exporter,
+      exporter: Object.assign(exporterTo(metrics, serializer), { selectAggregationTemporality }),
       exportIntervalMillis: intervalMs,
       exportTimeoutMillis: exportTimeoutMs,
     })
@@ -97,8 +97,9 @@ export const startSdk = async (
   if (logs !== null) {
     const { BatchLogRecordProcessor, LoggerProvider } = await import("@opentelemetry/sdk-logs")
     const serializer = logs.protocol === "http/json" ? JsonLogsSerializer : ProtobufLogsSerializer
-    const exporter = new OtlpExporter(logs, connect(logs), serializer, voice)
-    const provider = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor({ exporter })] })
+    const exporter = exporterTo(logs, serializer)
+    const processor = new BatchLogRecordProcessor({ exporter, ...batchConfig(logs.batching) })
+    const provider = new LoggerProvider({ resource, processors: [processor] })
     logger = provider.getLogger(SCOPE, host.version)
     shutdowns.push(() => provider.shutdown())
   }
@@ -113,7 +114,10 @@ export const startSdk = async (
       const limit = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, FLUSH_LIMIT_MS)
       })
-      const settled = Promise.allSettled(shutdowns.map((shutdown) => shutdown()))
+      // A processor whose last batch failed doesn't wait for the one before.
+      const settled = Promise.allSettled(shutdowns.map((shutdown) => shutdown())).then(() =>
+        Promise.all(exporters.map((exporter) => exporter.forceFlush())),
+      )
       await Promise.race([settled, limit])
       clearTimeout(timer)
       // What is cut off is answered at once, so that every processor ends its own timers.
@@ -123,48 +127,35 @@ export const startSdk = async (
   }
 }
 
-/** What is known by itself, then what the environment says, then the file. */
-const resourceOf = (config: Config, host: Host, env: Environment, voice: Voice): Resource => {
-  const { attributes = {} } = envDetector.detect()
-  if ((env["OTEL_RESOURCE_ATTRIBUTES"]?.trim() ?? "") !== "" && Object.keys(attributes).length === 0) {
-    voice.warn(
-      "OTEL_RESOURCE_ATTRIBUTES can't be read, and all of it is ignored",
-      "write key=value,key=value, with commas and equals signs in values percent-encoded",
-    )
-  }
-  const node = env["NODE_NAME"]?.trim() ?? ""
-  return defaultResource()
-    .merge(
-      resourceFromAttributes({
-        "service.name": "cordwood",
-        "service.version": host.version,
-        "service.instance.id": randomUUID(),
-        "host.name": hostname(),
-        "cordwood.config.hash": host.configHash,
-        ...(node === "" ? {} : { "k8s.node.name": node }),
-      }),
-    )
-    .merge(resourceFromAttributes(attributes))
-    .merge(
-      resourceFromAttributes({
-        ...config.resource,
-        ...(config.serviceName === undefined ? {} : { "service.name": config.serviceName }),
-        ...(config.environment === undefined ? {} : { "deployment.environment.name": config.environment }),
-      }),
-    )
-}
+type Serializer<Items> = ConstructorParameters<typeof OtlpExporter<Items>>[2]
 
-/** Cumulative if not asked otherwise. `lowmemory` is `delta` for all that this plugin has: counters and histograms. */
-const temporalityOf = async (env: Environment, voice: Voice) => {
+const batchConfig = ({ delayMs, maxBatch, maxQueue, timeoutMs }: Batching) => ({
+  maxQueueSize: maxQueue,
+  maxExportBatchSize: maxBatch,
+  scheduledDelayMillis: delayMs,
+  exportTimeoutMillis: timeoutMs,
+})
+
+/** What is known by itself, then what the environment says, then the file. */
+const resourceOf = (config: Config, environment: Readonly<Record<string, string>>, host: Host): Resource =>
+  defaultResource().merge(
+    resourceFromAttributes({
+      "service.name": "cordwood",
+      "service.version": host.version,
+      "service.instance.id": randomUUID(),
+      "host.name": hostname(),
+      "cordwood.config.hash": host.configHash,
+      ...environment,
+      ...config.resource,
+      ...(config.serviceName === undefined ? {} : { "service.name": config.serviceName }),
+      ...(config.environment === undefined ? {} : { "deployment.environment.name": config.environment }),
+    }),
+  )
+
+const selectorOf = async (temporality: Temporality) => {
   const { AggregationTemporality, InstrumentType } = await import("@opentelemetry/sdk-metrics")
-  const name = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
-  const asked = env[name]?.trim().toLowerCase() || "cumulative"
-  if (!["cumulative", "delta", "lowmemory"].includes(asked)) {
-    voice.warn(`${name} is ${JSON.stringify(asked)}; cumulative is taken`, "write cumulative, delta or lowmemory")
-  }
-  const isDelta = asked === "delta" || asked === "lowmemory"
   return (kind: (typeof InstrumentType)[keyof typeof InstrumentType]) =>
-    isDelta && (kind === InstrumentType.COUNTER || kind === InstrumentType.HISTOGRAM)
+    temporality === "delta" && (kind === InstrumentType.COUNTER || kind === InstrumentType.HISTOGRAM)
       ? AggregationTemporality.DELTA
       : AggregationTemporality.CUMULATIVE
 }

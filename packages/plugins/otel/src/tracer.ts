@@ -4,6 +4,7 @@
  */
 import {
   context as contextApi,
+  type Attributes,
   type Context,
   type HrTime,
   type Link,
@@ -36,12 +37,23 @@ const KINDS: Readonly<Record<Tracer.SpanKind, SpanKind>> = {
 export interface TracerOptions {
   /** The API's tracer; null as long as there is no SDK, and then nothing is asked of the API. */
   readonly api: () => OtelTracer | null
-  /** Every span without a parent gets these links. */
+  /** Every span without a parent gets these links and attributes. */
   readonly rootLinks: ReadonlyArray<Link>
+  readonly rootAttributes: Attributes
+  /** Told of every span that ended, recorded or not. */
+  readonly ended: ((span: EndedSpan) => void) | null
   /** Whether code that a span runs finds the span as the API's active one, as instrumentations of other libraries look for it. */
   readonly activates: boolean
   /** Told of what the API throws. Must not throw itself. */
   readonly trouble: (error: unknown) => void
+}
+
+/** What a span came to, for those who measure. `errorType`: null if nothing went wrong, or it was interrupted. */
+export interface EndedSpan {
+  readonly name: string
+  readonly seconds: number
+  readonly attributes: ReadonlyMap<string, unknown>
+  readonly errorType: string | null
 }
 
 type SpanOptions = Parameters<Tracer.Tracer["span"]>[0]
@@ -63,11 +75,11 @@ const attempt = <A>(trouble: TracerOptions["trouble"], call: () => A): A | undef
 }
 
 const start = (span: SpanOptions, options: TracerOptions): BridgedSpan => {
-  const { api, rootLinks, trouble } = options
+  const { api, ended, rootAttributes, rootLinks, trouble } = options
   const parent = span.root ? undefined : Option.getOrUndefined(span.parent)
   // Effect hands down that a parent isn't sampled. Where it decided so itself, by a level, the API isn't asked.
   const isLeftOut = !span.sampled && (parent?.sampled !== false || (parent instanceof BridgedSpan && parent.isLeftOut))
-  if (isLeftOut) return new BridgedSpan(span, { isLeftOut, trouble })
+  if (isLeftOut) return new BridgedSpan(span, { isLeftOut, ended, trouble })
   const made = attempt(trouble, () => {
     const tracer = api()
     if (tracer === null) return null
@@ -80,6 +92,7 @@ const start = (span: SpanOptions, options: TracerOptions): BridgedSpan => {
         kind: KINDS[span.kind],
         links: above === null ? [...rootLinks, ...links] : links,
         root: above === null,
+        ...(above === null ? { attributes: rootAttributes } : {}),
         ...(span.startTime === 0n ? {} : { startTime: timeOf(span.startTime) }),
       },
       above ?? trace.deleteSpan(around),
@@ -89,7 +102,7 @@ const start = (span: SpanOptions, options: TracerOptions): BridgedSpan => {
     if (!hasIds(ids)) throw new Error("the OpenTelemetry API handed out a span without ids")
     return { span: started, ids, context: options.activates ? trace.setSpan(around, started) : null }
   })
-  return new BridgedSpan(span, { ...made, isLeftOut, trouble })
+  return new BridgedSpan(span, { ...made, isLeftOut, ended, trouble })
 }
 
 /** The API's context below a span of effect's; null if it leads nowhere. */
@@ -136,6 +149,7 @@ interface Behind {
   readonly ids?: SpanContext
   readonly context?: Context | null
   readonly isLeftOut: boolean
+  readonly ended: TracerOptions["ended"]
   readonly trouble: TracerOptions["trouble"]
 }
 
@@ -158,15 +172,17 @@ class BridgedSpan implements Tracer.Span {
   status: Tracer.SpanStatus
   #links: Array<Tracer.SpanLink>
   #recording: boolean
+  readonly #ended: TracerOptions["ended"]
   readonly #trouble: TracerOptions["trouble"]
 
-  constructor(options: SpanOptions, { context = null, ids, isLeftOut, span, trouble }: Behind) {
+  constructor(options: SpanOptions, { context = null, ended, ids, isLeftOut, span, trouble }: Behind) {
     this.name = options.name
     this.kind = options.kind
     this.parent = options.parent
     this.annotations = options.annotations
     this.status = { _tag: "Started", startTime: options.startTime }
     this.#links = options.links
+    this.#ended = ended
     this.#trouble = trouble
     this.otel = span ?? null
     this.context = context
@@ -202,18 +218,23 @@ class BridgedSpan implements Tracer.Span {
 
   end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
     if (this.status._tag === "Ended") return
-    this.status = { _tag: "Ended", startTime: this.status.startTime, endTime, exit }
-    this.#record((span) => this.#conclude(span, exit))
+    const { startTime } = this.status
+    this.status = { _tag: "Ended", startTime, endTime, exit }
+    const known = this.attributes.get("error.type")
+    const errorType = typeof known === "string" ? known : errorTypeIn(exit)
+    this.#record((span) => this.#conclude(span, exit, errorType))
     // Ended even if its outcome could not be told, so that it isn't held for good.
     this.#record((span) => span.end(endTime === 0n ? undefined : timeOf(endTime)))
     this.#recording = false
+    const { attributes, name } = this
+    const seconds = Math.max(0, Number(endTime - startTime)) / Number(NANOSECONDS)
+    attempt(this.#trouble, () => this.#ended?.({ name, seconds, attributes, errorType }))
   }
 
-  #conclude(span: OtelSpan, exit: Exit.Exit<unknown, unknown>): void {
-    const known = this.attributes.get("error.type")
+  #conclude(span: OtelSpan, exit: Exit.Exit<unknown, unknown>, errorType: string | null): void {
     if (Exit.isSuccess(exit)) {
       // A step that fails is recorded and the pass goes on: its span then says so by this attribute.
-      if (known !== undefined) span.setStatus(failed(this.attributes.get("error.message")))
+      if (errorType !== null) span.setStatus(failed(this.attributes.get("error.message")))
       return
     }
     const { cause } = exit
@@ -225,7 +246,7 @@ class BridgedSpan implements Tracer.Span {
     for (const { message, name, stack } of errors.slice(0, MAX_EXCEPTIONS)) {
       span.recordException({ name, message: cut(message), ...(stack === undefined ? {} : { stack: cut(stack) }) })
     }
-    if (known === undefined) span.setAttribute("error.type", errorTypeOf(Cause.squash(cause)))
+    if (errorType !== null) span.setAttribute("error.type", errorType)
     span.setStatus(failed(errors[0]?.message))
   }
 
@@ -240,6 +261,10 @@ const failed = (message: unknown): Parameters<OtelSpan["setStatus"]>[0] => ({
   ...(typeof message === "string" ? { message: cut(message) } : {}),
 })
 const cut = (text: string): string => text.slice(0, MAX_VALUE_LENGTH)
+
+/** Null where nothing failed: a program that is told to stop is no error. */
+const errorTypeIn = (exit: Exit.Exit<unknown, unknown>): string | null =>
+  Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? null : errorTypeOf(Cause.squash(exit.cause))
 
 /** A word with few values, as the convention asks: our errors' own `reason`, or else what the error is called. */
 const errorTypeOf = (error: unknown): string => {

@@ -15,9 +15,14 @@ export const makeVoice: Effect.Effect<Voice> = Effect.map(Effect.context<never>(
   }
 })
 
+/** A message is read by people, in one line, and may come from anybody: what can't be seen is escaped, and what is too long is cut. */
+const MAX_LENGTH = 500
+export const inOneLine = (text: string): string =>
+  JSON.stringify(text.slice(0, MAX_LENGTH)).slice(1, -1).replaceAll('\\"', '"')
+
 export const messageOf = (error: unknown): string => {
   try {
-    return error instanceof Error ? error.message : String(error)
+    return inOneLine(error instanceof Error ? error.message : String(error))
   } catch {
     return "something that can't be shown"
   }
