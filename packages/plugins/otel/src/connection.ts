@@ -162,5 +162,6 @@ const retryAfterOf = ({ headers }: IncomingMessage): number | null => {
   if (text === undefined) return null
   const seconds = Number(text)
   const ms = Number.isFinite(seconds) ? seconds * 1_000 : Date.parse(text) - Date.now()
-  return Number.isFinite(ms) && ms >= 0 ? ms : null
+  // A date that has passed meanwhile, or for another clock, means now.
+  return Number.isFinite(ms) ? Math.max(0, ms) : null
 }

@@ -137,7 +137,8 @@ export interface ReceivedPoint {
   /** Of a sum; of a histogram, the sum of what was recorded. */
   readonly value: number
   readonly count?: number
-  readonly resource: Json
+  /** Of a histogram: how many are in each bucket that isn't empty, by its upper bound. */
+  readonly buckets?: Readonly<Record<string, number>>
 }
 export const pointsIn = (request: Json): ReadonlyArray<ReceivedPoint> =>
   each(request["resourceMetrics"]).flatMap((group) =>
@@ -154,13 +155,20 @@ export const pointsIn = (request: Json): ReadonlyArray<ReceivedPoint> =>
               temporality: String(data["aggregationTemporality"]),
               attributes: attributesIn(point["attributes"]),
               value: Number(kind === "sum" ? (point["asInt"] ?? point["asDouble"]) : point["sum"]),
-              ...(kind === "histogram" ? { count: Number(point["count"]) } : {}),
-              resource: attributesIn((group["resource"] as Json)["attributes"]),
+              ...(kind === "histogram" ? { count: Number(point["count"]), buckets: bucketsIn(point) } : {}),
             }) as const,
         )
       }),
     ),
   )
+
+const bucketsIn = (point: Json): Readonly<Record<string, number>> => {
+  const bounds = (point["explicitBounds"] ?? []) as ReadonlyArray<number>
+  const counts = (point["bucketCounts"] ?? []) as ReadonlyArray<string>
+  return Object.fromEntries(
+    counts.flatMap((count, at) => (Number(count) === 0 ? [] : [[String(bounds[at] ?? "more"), Number(count)]])),
+  )
+}
 
 export interface ReceivedRecord {
   readonly eventName: string
