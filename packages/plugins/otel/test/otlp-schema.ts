@@ -27,12 +27,12 @@ type Json = Readonly<Record<string, unknown>>
 const AS_OBJECT: protobuf.IConversionOptions = {
   longs: String,
   enums: String,
-  bytes: (bytes: Uint8Array) => Buffer.from(bytes).toString("hex"),
+  bytes: String,
   defaults: false,
   arrays: true,
 }
 
-/** A request as plain data: ids in hexadecimal, 64-bit numbers as text, enums by name. Throws at what the schema doesn't have. */
+/** A request as plain data: bytes in base64, 64-bit numbers as text, enums by name. Throws at what the schema doesn't have. */
 export const decodeRequest = (signal: Signal, contentType: string, body: Buffer): Json => {
   const type = root.lookupType(`opentelemetry.proto.collector.${REQUESTS[signal]}`)
   const message =
@@ -94,6 +94,8 @@ export interface ReceivedSpan {
   readonly resource: Json
   readonly scope: Json
 }
+/** In hexadecimal, as people and events have them. */
+const idIn = (bytes: unknown): string => Buffer.from(String(bytes ?? ""), "base64").toString("hex")
 const each = (value: unknown): ReadonlyArray<Json> => (value ?? []) as ReadonlyArray<Json>
 
 export const spansIn = (request: Json): ReadonlyArray<ReceivedSpan> =>
@@ -102,9 +104,9 @@ export const spansIn = (request: Json): ReadonlyArray<ReceivedSpan> =>
       each(scoped["spans"]).map((span) => ({
         name: String(span["name"]),
         kind: String(span["kind"]),
-        traceId: String(span["traceId"]),
-        spanId: String(span["spanId"]),
-        parentSpanId: String(span["parentSpanId"] ?? ""),
+        traceId: idIn(span["traceId"]),
+        spanId: idIn(span["spanId"]),
+        parentSpanId: idIn(span["parentSpanId"]),
         startTimeUnixNano: String(span["startTimeUnixNano"]),
         endTimeUnixNano: String(span["endTimeUnixNano"]),
         attributes: attributesIn(span["attributes"]),
@@ -113,8 +115,8 @@ export const spansIn = (request: Json): ReadonlyArray<ReceivedSpan> =>
           attributes: attributesIn(attributes),
         })),
         links: each(span["links"]).map(({ attributes, spanId, traceId, traceState }) => ({
-          traceId: String(traceId),
-          spanId: String(spanId),
+          traceId: idIn(traceId),
+          spanId: idIn(spanId),
           traceState: String(traceState ?? ""),
           attributes: attributesIn(attributes),
         })),
@@ -188,8 +190,8 @@ export const recordsIn = (request: Json): ReadonlyArray<ReceivedRecord> =>
         timeUnixNano: String(record["timeUnixNano"]),
         severityText: String(record["severityText"]),
         severityNumber: String(record["severityNumber"]),
-        traceId: String(record["traceId"] ?? ""),
-        spanId: String(record["spanId"] ?? ""),
+        traceId: idIn(record["traceId"]),
+        spanId: idIn(record["spanId"]),
         body: valueIn(record["body"] as Json),
         attributes: attributesIn(record["attributes"]),
       })),
