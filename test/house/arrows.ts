@@ -34,6 +34,8 @@ const packageOf = (specifier: string): string =>
 interface Manifest {
   readonly name: string
   readonly dependencies?: Readonly<Record<string, string>>
+  /** What may be left out: `src` imports it when it is needed, and says so where it is missing. */
+  readonly optionalDependencies?: Readonly<Record<string, string>>
   readonly peerDependencies?: Readonly<Record<string, string>>
 }
 
@@ -49,6 +51,7 @@ export const wrongArrows = (files: ReadonlyArray<TreeFile>): ReadonlyArray<strin
     const declared = new Set([
       manifest.name,
       ...Object.keys(manifest.dependencies ?? {}),
+      ...Object.keys(manifest.optionalDependencies ?? {}),
       ...Object.keys(manifest.peerDependencies ?? {}),
     ])
     for (const name of declared) {
