@@ -39,7 +39,7 @@ const story = async (
 const ids = ({ metadata: { spanId, traceId } }: Envelope) => ({ spanId, traceId })
 const of = (events: ReadonlyArray<Envelope>, type: string): Envelope => {
   const found = events.filter((event) => event.type === type)
-  expect(found.length, type).toBe(1)
+  expect(found.map(({ type }) => type)).toEqual([type])
   return found[0]!
 }
 
