@@ -53,7 +53,10 @@ export interface S3 {
   /** Null: no such object. A key that may be free: where listing isn't allowed, S3 says 403 of those. */
   readonly head: (key: string) => Effect.Effect<Head | null, S3Failure>
   readonly put: (object: NewObject, body: Uint8Array, replaces: Replaces) => Effect.Effect<void, S3Failure>
-  readonly createUpload: (object: NewObject) => Effect.Effect<string, S3Failure>
+  /** `tries` more than one: of an earlier one nobody heard, and it may have begun an upload. */
+  readonly createUpload: (
+    object: NewObject,
+  ) => Effect.Effect<{ readonly uploadId: string; readonly tries: number }, S3Failure>
   readonly uploadPart: (key: string, uploadId: string, part: Part) => Effect.Effect<PartReceipt, S3Failure>
   readonly completeUpload: (
     object: NewObject,
@@ -168,7 +171,7 @@ export const connect = (config: Config): Effect.Effect<S3, S3Failure, Scope.Scop
         }),
       createUpload: (object) =>
         call("CreateMultipartUpload", object.key, async (abortSignal) => {
-          const { UploadId } = await client.send(
+          const { $metadata, UploadId } = await client.send(
             new sdk.CreateMultipartUploadCommand({
               ...described(object),
               ChecksumAlgorithm: "CRC32",
@@ -177,7 +180,7 @@ export const connect = (config: Config): Effect.Effect<S3, S3Failure, Scope.Scop
             { abortSignal },
           )
           if (UploadId === undefined) throw new TypeError("no upload id")
-          return UploadId
+          return { uploadId: UploadId, tries: $metadata.attempts ?? 1 }
         }),
       uploadPart: (key, uploadId, { body, crc32, md5, number }) =>
         call(

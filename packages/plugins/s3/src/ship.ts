@@ -341,28 +341,19 @@ const send = (asked: Asked): Effect.Effect<Proven, Trouble> =>
           )
     if ("proof" in packed) return packed
     const source = { open: form.open, stored: packed.stored }
-    const { concurrency, partSize } = config
-    return yield* untilProven(asked, packed, (object, replaces) =>
-      Effect.gen(function* () {
-        yield* abortLeftBehind(s3, object.key)
-        const began = (uploadId: string) => {
-          const data: UploadBegan = { path: doomed.segment.path, bucket: s3.bucket, key: object.key, uploadId }
-          return doomed.record({ type: "s3.UploadBegan", data })
-        }
-        return yield* uploadInParts(s3, { object, source, partSize, concurrency, buffers, replaces, began })
-      }).pipe(Effect.catchTag("ReadFailure", ({ error }) => Effect.fail(unreadable(error)))),
-    )
+    return yield* untilProven(asked, packed, (object, replaces) => {
+      const began = (uploadId: string) => {
+        const data: UploadBegan = { path: doomed.segment.path, bucket: s3.bucket, key: object.key, uploadId }
+        return doomed.record({ type: "s3.UploadBegan", data })
+      }
+      const { concurrency, partSize } = config
+      return Effect.catchTag(
+        uploadInParts(s3, { object, source, partSize, concurrency, buffers, replaces, began }),
+        "ReadFailure",
+        ({ error }) => Effect.fail(unreadable(error)),
+      )
+    })
   })
-
-/** Uploads to this key that a crash left behind. Not being allowed to list them keeps nothing from being shipped. */
-const abortLeftBehind = (s3: S3, key: string): Effect.Effect<void, S3Failure> =>
-  s3.uploadsTo(key).pipe(
-    Effect.flatMap((ids) => Effect.forEach(ids, (id) => s3.abortUpload(key, id), { discard: true })),
-    Effect.catchIf(
-      ({ kind }) => kind === "setup" || kind === "rejected",
-      (failure) => Effect.logDebug(`uploads left behind can't be aborted: ${failure.message}`),
-    ),
-  )
 
 /** What is to be stored, known before it is sent, and proven to decode to what was written. */
 const pack = ({ config, form, raw }: Asked): Effect.Effect<Packed, Kept> => {

@@ -98,29 +98,43 @@ export interface Multipart<E> {
   readonly began: (uploadId: string) => Effect.Effect<void, E>
 }
 
-/** The ETag that the object should have where ETags are made of MD5s; null if there are none. */
+/** Ends with the ETag that the object should have where ETags are made of MD5s; null if that isn't known. */
 export const uploadInParts = <E>(
   s3: S3,
   multipart: Multipart<E>,
 ): Effect.Effect<string | null, E | S3Failure | ReadFailure> => {
   const { began, object, replaces } = multipart
   const { key } = object
-  return Effect.acquireUseRelease(
-    // Whoever interrupts this waits for S3 to say the id, or for the request's limit: an upload that nobody knows couldn't be aborted.
-    s3.createUpload(object),
-    (uploadId) =>
-      Effect.gen(function* () {
-        yield* began(uploadId)
-        const parts = yield* sendParts(s3, multipart, uploadId)
-        yield* s3.completeUpload(object, uploadId, parts, replaces)
-        return etagOf(parts)
-      }),
-    (uploadId, exit) =>
-      exit._tag === "Success"
-        ? Effect.void
-        : s3.abortUpload(key, uploadId).pipe(Effect.timeout(ABORT_LIMIT_MS), Effect.ignore),
+  return Effect.scoped(
+    Effect.gen(function* () {
+      yield* abortLeftBehind(s3, key)
+      const { tries, uploadId } = yield* Effect.acquireRelease(
+        s3.createUpload(object),
+        ({ uploadId }, exit) =>
+          exit._tag === "Success"
+            ? Effect.void
+            : s3.abortUpload(key, uploadId).pipe(Effect.timeout(ABORT_LIMIT_MS), Effect.ignore),
+        // An agent that stops doesn't wait for S3 to say the id: what that leaves behind, the next try aborts.
+        { interruptible: true },
+      )
+      yield* began(uploadId)
+      const parts = yield* sendParts(s3, multipart, uploadId)
+      yield* s3.completeUpload(object, uploadId, parts, replaces)
+      if (tries > 1) yield* Effect.ignore(abortLeftBehind(s3, key))
+      return etagOf(parts)
+    }),
   )
 }
+
+/** Uploads to this key that a crash left behind. Not being allowed to list or abort them keeps nothing from being shipped. */
+const abortLeftBehind = (s3: S3, key: string): Effect.Effect<void, S3Failure> =>
+  s3.uploadsTo(key).pipe(
+    Effect.flatMap((ids) => Effect.forEach(ids, (id) => s3.abortUpload(key, id), { discard: true })),
+    Effect.catchIf(
+      ({ kind }) => kind === "setup" || kind === "rejected",
+      (failure) => Effect.logDebug(`uploads left behind can't be aborted: ${failure.message}`),
+    ),
+  )
 
 const etagOf = (parts: ReadonlyArray<PartReceipt>): string | null => {
   const hash = createHash("md5")
