@@ -1,5 +1,5 @@
 // Keys: where a segment goes, whatever its names hold.
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { DEFAULT_TEMPLATE, keyOf, keyPart, MAX_KEY_BYTES, prefixProblem, templateProblem } from "../src/key.ts"
 import { LOG } from "./node.ts"

@@ -1,7 +1,7 @@
 // One pass over bytes, however they come: the same digests, lines and times.
 import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { digestSink, type Lines, linesSink, readInto } from "../src/reading.ts"
 
