@@ -1,121 +1,12 @@
 /** The whole agent over a node in memory, on virtual time: what is looked at when, and what holds up what. */
 import { assert, describe, it } from "@effect/vitest"
-import {
-  type Appended,
-  type Codec,
-  type Configured,
-  definePlugin,
-  type Envelope,
-  Journal,
-  JournalError,
-  type Log,
-  LogFiles,
-  type Source,
-  SourceError,
-  type Unstored,
-} from "@cordwood/core"
-import { plainCodec, World } from "@cordwood/core/testing"
-import { Context, Effect, Fiber, Layer, type Scope } from "effect"
+import { type Codec, definePlugin, LogFiles, type Source, SourceError } from "@cordwood/core"
+import { plainCodec } from "@cordwood/core/testing"
+import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as z from "zod"
-import { Agent, type AgentPorts, type AgentShape } from "../src/agent.ts"
-import type { AgentOptions } from "../src/agent-options.ts"
-
-const START = Date.parse("2026-09-09T04:33:10Z")
-const text = new TextEncoder()
-const pathOf = (name: string): string => `/pods/ns_${name}_uid/app/0.log`
-const logOf = (name: string): Log => ({ path: pathOf(name), pod: name, containerId: name })
-
-const bring = (codec: Codec): Configured =>
-  definePlugin({
-    name: codec.id,
-    api: 1,
-    config: z.strictObject({}),
-    setup: () => Effect.succeed({ codecs: [codec] }),
-  })()
-
-interface Stage {
-  readonly world: World
-  readonly events: Array<Envelope>
-  readonly ports: AgentPorts
-  /** What the journal does with a batch; changed by tests. */
-  journal: { fails: boolean }
-}
-const stage = (): Stage => {
-  const world = new World()
-  const events: Array<Envelope> = []
-  const journal = { fails: false }
-  let ids = 0
-  const append = (batch: ReadonlyArray<Unstored>): Effect.Effect<Appended, JournalError> =>
-    Effect.suspend(() => {
-      if (journal.fails) {
-        return new JournalError({
-          op: "append",
-          path: "/journal",
-          reason: "NoSpace",
-          detail: "disk full",
-          hint: "make room",
-        })
-      }
-      const stored = batch.map((event, at): Envelope => ({ ...event, position: events.length + at + 1 }))
-      events.push(...stored)
-      return Effect.succeed({ events: stored, replaced: null })
-    })
-  const ports: AgentPorts = {
-    files: Layer.sync(LogFiles, () => world.files()),
-    journal: () =>
-      Layer.sync(Journal, () => ({
-        append,
-        read: () => Effect.succeed([]),
-        replay: Effect.sync(() => events.map((event) => ({ _tag: "Known" as const, event }))),
-      })),
-    newId: () => `00000000-0000-4000-8000-${String((ids += 1)).padStart(12, "0")}`,
-  }
-  return { world, events, ports, journal }
-}
-
-const agentOf = (
-  { ports, world }: Stage,
-  names: () => ReadonlyArray<string>,
-  options: Partial<AgentOptions> = {},
-): Effect.Effect<AgentShape, never, Scope.Scope> =>
-  Effect.map(
-    Effect.orDie(
-      Layer.build(
-        Agent.layer(
-          {
-            sources: [{ name: "world", open: Effect.sync(() => world.source(() => names().map(logOf))) }],
-            policy: { maxSize: 10, maxFiles: 4, compression: "plain" },
-            plugins: [bring(plainCodec)],
-            ...options,
-          },
-          ports,
-        ),
-      ),
-    ),
-    (context) => Context.get(context, Agent),
-  )
-
-/** Stops an agent and lets the time pass that it gives its steps in hand. */
-const stop = (running: Fiber.Fiber<unknown, unknown>): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const stopped = yield* Effect.forkDetach(Fiber.interrupt(running))
-    yield* TestClock.adjust("30 seconds")
-    yield* Fiber.join(stopped)
-  })
-
-const types = (events: ReadonlyArray<Envelope>, name?: string): ReadonlyArray<string> =>
-  events.filter(({ log }) => name === undefined || log.path === pathOf(name)).map(({ type }) => type)
-
-/** Lets promises (codecs) go on, which virtual time doesn't wait for, until something is so. */
-const until = (what: string, isSo: () => boolean): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    for (let turn = 0; turn < 2_000; turn += 1) {
-      if (isSo()) return
-      yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-    }
-    assert.fail(`never so: ${what}`)
-  })
+import type { AgentPorts } from "../src/agent.ts"
+import { agentOf, bring, logOf, pathOf, stage, START, stop, text, types, until } from "./stage.ts"
 
 describe("a running agent", () => {
   it.effect("looks at every log each interval, and does nothing about one that is not full", () =>
@@ -552,41 +443,6 @@ describe("one pass over all logs", () => {
         ],
       )
       assert.deepStrictEqual([on.world.calls, on.events], [[], []])
-    }),
-  )
-})
-
-describe("a plugin that is no good", () => {
-  const broken = (setup: () => Effect.Effect<never>, { api = 1, config = {} } = {}): Configured => ({
-    ...definePlugin({ name: "broken", api: api as 1, config: z.strictObject({ level: z.int().optional() }), setup })(),
-    config,
-  })
-  const cases: ReadonlyArray<readonly [string, AgentOptions["plugins"], string]> = [
-    [
-      "made for a newer api",
-      [broken(() => Effect.never, { api: 2 })],
-      "plugin broken, load: it is made for plugin api 2, this agent has 1",
-    ],
-    ["dying at set-up", [broken(() => Effect.die(new Error("bug")))], "plugin broken, setup: bug"],
-    [
-      "returning nothing",
-      [broken(() => Effect.succeed(undefined) as unknown as Effect.Effect<never>)],
-      "plugin broken, setup: its setup returned no contributions",
-    ],
-    ["never ready", [broken(() => Effect.never)], "plugin broken, setup: not ready within 30 s"],
-    [
-      "given a setting it doesn't know",
-      [broken(() => Effect.never, { config: { levle: 3 } })],
-      'plugin broken, config: ✖ Unrecognized key: "levle"',
-    ],
-  ]
-  it.effect.each(cases)("stops the start with one clear error: %s", ([, plugins, message]) =>
-    Effect.gen(function* () {
-      const on = stage()
-      const agent = yield* agentOf(on, () => ["a"], { policy: {}, plugins: plugins ?? [] })
-      const failing = yield* Effect.forkScoped(Effect.flip(agent.once))
-      yield* TestClock.adjust("31 seconds")
-      assert.strictEqual((yield* Fiber.join(failing)).message, message)
     }),
   )
 })

@@ -2,10 +2,10 @@
  * A plugin's tracer, made safe to run a pass under: effect calls it in the midst of everything, and what it throws would end the step. A span that
  * can't be made is replaced by one that nobody exports; what a span throws is dropped. Spans stay the plugin's own objects, as it may look for them.
  */
-import { type Fiber, Tracer } from "effect"
+import { Context, type Fiber, Option, Tracer } from "effect"
 
 type Options = Parameters<Tracer.Tracer["span"]>[0]
-type Context = NonNullable<Tracer.Tracer["context"]>
+type Within = NonNullable<Tracer.Tracer["context"]>
 
 /** What a span is asked to do. */
 const ACTS = ["end", "attribute", "event", "addLinks"] as const
@@ -31,13 +31,13 @@ export const guardedTracer = (tracer: Tracer.Tracer, trouble: (what: unknown) =>
   }
   const { context } = tracer
   return Tracer.make(
-    context === undefined ? { span } : { span, context: safeContext(context.bind(tracer) as Context, trouble) },
+    context === undefined ? { span } : { span, context: safeContext(context.bind(tracer) as Within, trouble) },
   )
 }
 
 /** Reads whatever is read of a span later, so that what can't be read is found now. */
 const demandSpan = (made: Tracer.Span): void => {
-  const { _tag, kind, sampled, spanId, status, traceId } = made
+  const { _tag, annotations, kind, parent, sampled, spanId, status, traceId } = made
   const known =
     _tag === "Span" &&
     typeof traceId === "string" &&
@@ -45,6 +45,8 @@ const demandSpan = (made: Tracer.Span): void => {
     typeof sampled === "boolean" &&
     typeof kind === "string" &&
     typeof status._tag === "string" &&
+    Context.isContext(annotations) &&
+    Option.isOption(parent) &&
     ACTS.every((act) => typeof made[act] === "function")
   if (!known) throw new TypeError("it handed out something that is no span")
 }
@@ -65,7 +67,7 @@ const makeSafe = (made: Tracer.Span, trouble: (what: unknown) => void): void => 
 
 /** Evaluates each piece just once, whatever the tracer's own `context` makes of it, and gives what the piece gave. */
 const safeContext =
-  (context: Context, trouble: (what: unknown) => void): Context =>
+  (context: Within, trouble: (what: unknown) => void): Within =>
   <A>(primitive: Tracer.EffectPrimitive<A>, fiber: Fiber.Fiber<unknown, unknown>): A => {
     let outcome: { readonly value: A } | { readonly thrown: unknown } | undefined
     const once: Tracer.EffectPrimitive<A> = {
