@@ -49,17 +49,25 @@ export interface Settings {
   readonly timeout?: string
 }
 
+/** Beside the tests' own variables. */
+export type Environment = Readonly<Record<string, string>>
+
 export class Agent {
   readonly config: string
+  private readonly environment: Environment
   private readonly child: ChildProcess
   private readonly exited: Promise<Exit>
   private said = ""
   private readonly killAtExit: () => void
 
-  private constructor(config: string) {
+  private constructor(config: string, environment: Environment) {
     this.config = config
+    this.environment = environment
     const [command = "", ...first] = program()
-    this.child = spawn(command, [...first, "run", "--config", config], { stdio: ["ignore", "pipe", "pipe"] })
+    this.child = spawn(command, [...first, "run", "--config", config], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
+    })
     const keep = (chunk: Buffer): void => {
       this.said = (this.said + chunk.toString()).slice(-OUTPUT_SHOWN_CHARS)
     }
@@ -89,15 +97,15 @@ export class Agent {
   }
 
   /** Starts `cordwood run` on this configuration as it stands. */
-  static runWith(folder: string, yaml: string): Agent {
+  static runWith(folder: string, yaml: string, environment: Environment = {}): Agent {
     const config = join(folder, "cordwood.yaml")
     writeFileSync(config, yaml)
-    return new Agent(config)
+    return new Agent(config, environment)
   }
 
   /** Starts `cordwood run` once more on the same configuration, after this one has ended. */
   again(): Agent {
-    return new Agent(this.config)
+    return new Agent(this.config, this.environment)
   }
 
   /** What it printed last, for a failed test's message. */
@@ -138,14 +146,24 @@ export class Agent {
 
   /** What its journal holds, asked of a second process, while the agent runs or afterwards. */
   async events(): Promise<ReadonlyArray<Event>> {
+    const { stdout } = await this.command("events", "--json")
+    return objectsIn(stdout) as ReadonlyArray<Event>
+  }
+
+  /** Another command on the same configuration, by a second process. Throws where it exits with anything but 0. */
+  command(name: string, ...options: ReadonlyArray<string>): Promise<{ readonly stdout: string }> {
     const [command = "", ...first] = program()
-    const { stdout } = await promisify(execFile)(command, [...first, "events", "--config", this.config, "--json"], {
+    return promisify(execFile)(command, [...first, name, "--config", this.config, ...options], {
       timeout: COMMAND_WITHIN_MS,
       maxBuffer: EVENTS_MAX_BYTES,
+      env: { ...process.env, ...this.environment },
     })
-    return stdout
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as Event)
   }
 }
+
+/** What a command printed with `--json`. */
+export const objectsIn = (ndjson: string): ReadonlyArray<unknown> =>
+  ndjson
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as unknown)

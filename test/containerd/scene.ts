@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, onTestFailed, onTestFinished } from "vites
 import { account, FAULTLESS, filesOf } from "./account.ts"
 import type { Account } from "./account.ts"
 import { Agent } from "./agent.ts"
-import type { Settings } from "./agent.ts"
+import type { Environment, Settings } from "./agent.ts"
 import { Containerd } from "./containerd.ts"
 import { eventually, Hopeless } from "./eventually.ts"
 import { Pod } from "./kubelet.ts"
@@ -97,9 +97,13 @@ export const agentOn = (
   keepUntilTheEnd(containerd, Agent.run(containerd.scratch, { socket: containerd.socket, ...settings, policy }))
 
 /** `cordwood run` on a configuration as a user writes it. */
-export const agentWith = (containerd: Containerd, yaml: (folder: string) => string): Agent => {
+export const agentWith = (
+  containerd: Containerd,
+  yaml: (folder: string) => string,
+  environment: Environment = {},
+): Agent => {
   const folder = mkdtempSync(join(containerd.scratch, "agent-"))
-  return keepUntilTheEnd(containerd, Agent.runWith(folder, yaml(folder)))
+  return keepUntilTheEnd(containerd, Agent.runWith(folder, yaml(folder), environment))
 }
 
 /** The same configuration once more, journal included, after `agent` has ended. */
