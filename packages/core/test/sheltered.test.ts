@@ -10,7 +10,14 @@ const fails = (): never => {
   throw new Error("the tracer is broken")
 }
 const spanWith = (over: Partial<Tracer.Span>): Tracer.Tracer =>
-  Tracer.make({ span: (options) => Object.assign(new Tracer.NativeSpan(options), over) })
+  Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      // Its ids are getters, which can't be assigned.
+      for (const [name, value] of Object.entries(over)) Object.defineProperty(span, name, { value, writable: true })
+      return span
+    },
+  })
 
 /** Makes spans, annotates them, adds events and links, and ends them: with a value, a failure and a defect. */
 const traced = async (tracer: Tracer.Tracer) => {
