@@ -3,6 +3,7 @@
 import { execFile } from "node:child_process"
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -10,16 +11,26 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { delimiter, dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import { brotliDecompressSync, zstdDecompressSync } from "node:zlib"
 import { afterAll, beforeAll, expect, test } from "vitest"
 
 const repository = fileURLToPath(new URL("../..", import.meta.url))
-const packages = ["packages/core", "packages/fs-adapter", "packages/plugins/gzip", "packages/agent"]
+const packages = [
+  "packages/core",
+  "packages/fs-adapter",
+  "packages/plugins/gzip",
+  "packages/plugins/zstd",
+  "packages/agent",
+]
+/** As a stranger publishes it: without a build. */
+const codecOfAStranger = "examples/codec-brotli"
 
 /** npm may have to fetch the dependencies where its cache is cold. */
 const installLimitMs = 180_000
@@ -58,16 +69,17 @@ beforeAll(async () => {
     }
   }
   project = realpathSync(mkdtempSync(join(tmpdir(), "cordwood-package-")))
-  const folders = packages.map((folder) => join(repository, folder))
+  const folders = [...packages, codecOfAStranger].map((folder) => join(repository, folder))
   const pack = await run(
     "npm",
     ["pack", "--json", "--ignore-scripts", "--pack-destination", project, ...folders],
     project,
   )
   const answer: unknown = JSON.parse(pack.stdout)
-  packed = (Array.isArray(answer) ? answer : Object.values(answer as object)) as ReadonlyArray<Packed>
+  const all = (Array.isArray(answer) ? answer : Object.values(answer as object)) as ReadonlyArray<Packed>
+  packed = all.filter(({ name }) => name.startsWith("@cordwood/"))
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }))
-  const tarballs = packed.map(({ filename }) => `./${filename}`)
+  const tarballs = all.map(({ filename }) => `./${filename}`)
   const quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--loglevel=error"]
   await run("npm", ["install", ...quiet, "--ignore-scripts", ...tarballs], project, installLimitMs)
 }, installLimitMs + commandLimitMs)
@@ -87,6 +99,7 @@ test("each package holds its sources, its build, its licence and its README, the
     { name: "@cordwood/core", tops: expected },
     { name: "@cordwood/fs-adapter", tops: expected },
     { name: "@cordwood/plugin-gzip", tops: expected },
+    { name: "@cordwood/plugin-zstd", tops: expected },
   ])
 })
 
@@ -113,6 +126,7 @@ test("every entry point can be imported, and each file it names is there", async
     "@cordwood/core/testing",
     "@cordwood/fs-adapter",
     "@cordwood/plugin-gzip",
+    "@cordwood/plugin-zstd",
   ])
 })
 
@@ -160,6 +174,36 @@ test("a stranger's plugin, with an effect of its own, works in the installed com
     contents: segments.map((name) => readFileSync(join(project, "logs", name), "utf8")),
     witnessed: witnessed.filter((line) => line === "Rotated" || line === "closed"),
   }).toEqual({ contents: ["one line\n".repeat(1000)], witnessed: ["Rotated", "closed"] })
+})
+
+test.each([
+  { codec: "brotli", whence: "by its name", use: "cordwood-codec-brotli", suffix: ".br", unpack: brotliDecompressSync },
+  { codec: "brotli", whence: "by its path", use: "./codec-brotli", suffix: ".br", unpack: brotliDecompressSync },
+  { codec: "zstd", whence: "by its name", use: "@cordwood/plugin-zstd", suffix: ".zst", unpack: zstdDecompressSync },
+])("the codec $codec, found $whence, compresses in the installed command", async ({ codec, suffix, unpack, use }) => {
+  const home = mkdtempSync(join(project, "codec-"))
+  // A copy, as somebody has who wrote one: what it imports is found from where it lies.
+  cpSync(join(project, "node_modules/cordwood-codec-brotli"), join(home, "codec-brotli"), { recursive: true })
+  const segments = ["app.log.20260901-000001", "app.log.20260901-000002"]
+  mkdirSync(join(home, "logs"))
+  for (const name of ["app.log", ...segments]) {
+    writeFileSync(join(home, "logs", name), `${name}\n`.repeat(1000))
+    // At rest for long.
+    utimesSync(join(home, "logs", name), 0, 0)
+  }
+  const config = {
+    sources: [{ files: { include: [join(home, "logs/*.log")], reopen: "none" } }],
+    policy: { maxSize: "1Gi", maxFiles: 5, compression: codec },
+    journal: { path: join(home, "journal.db") },
+    plugins: [{ use }],
+  }
+  writeFileSync(join(home, "cordwood.json"), JSON.stringify(config))
+  await run(join(project, "node_modules/.bin/cordwood"), ["once", "--config", join(home, "cordwood.json")], home)
+  const twin = `${segments[0]}${suffix}`
+  expect({
+    names: readdirSync(join(home, "logs")).toSorted(),
+    content: unpack(readFileSync(join(home, "logs", twin))).toString(),
+  }).toEqual({ names: ["app.log", twin, segments[1]], content: `${segments[0]}\n`.repeat(1000) })
 })
 
 test("the library example type-checks against the published declarations, and runs", async () => {
