@@ -8,6 +8,7 @@ import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import type { Bench, Ground } from "./src/benchmark.ts"
 import { corpus } from "./src/corpus.ts"
+import { codecs } from "./src/codecs.ts"
 import { cost } from "./src/cost.ts"
 import { idle } from "./src/idle.ts"
 import { latency } from "./src/latency.ts"
@@ -20,7 +21,7 @@ import { overshoot } from "./src/overshoot.ts"
 import { start } from "./src/start.ts"
 import { tracing } from "./src/tracing.ts"
 
-const ALL: ReadonlyArray<Bench> = [start, idle, cost, memoryBench, latency, overshoot, tracing]
+const ALL: ReadonlyArray<Bench> = [start, idle, cost, codecs, memoryBench, latency, overshoot]
 const CORPUS_BYTES = 128e6
 const SEED = 1
 const WRONG_USAGE = 64
