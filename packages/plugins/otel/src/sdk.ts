@@ -31,6 +31,8 @@ import type { Voice } from "./voice.ts"
 
 /** What is left is sent for this long when the agent stops. Within a pod's grace, and no longer than anybody watches. */
 const FLUSH_LIMIT_MS = 3_000
+/** Then nothing is under way any more; a processor that has not noticed by then never will. */
+const SETTLE_LIMIT_MS = 500
 /** The scope of everything this plugin emits. */
 const SCOPE = "@cordwood/plugin-otel"
 
@@ -110,21 +112,26 @@ export const startSdk = async (
     logger,
     close: async () => {
       for (const connection of connections) connection.hurry()
-      let timer: NodeJS.Timeout | undefined
-      const limit = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, FLUSH_LIMIT_MS)
-      })
       // A processor whose last batch failed doesn't wait for the one before.
       const settled = Promise.allSettled(shutdowns.map((shutdown) => shutdown())).then(() =>
-        Promise.all(exporters.map((exporter) => exporter.forceFlush())),
+        Promise.allSettled(exporters.map((exporter) => exporter.forceFlush())),
       )
-      await Promise.race([settled, limit])
-      clearTimeout(timer)
+      await within(settled, FLUSH_LIMIT_MS)
       // What is cut off is answered at once, so that every processor ends its own timers.
       for (const connection of connections) connection.close()
-      await settled
+      await within(settled, SETTLE_LIMIT_MS)
     },
   }
+}
+
+/** Waits for a promise that never rejects, but no longer than that. */
+const within = async (settled: Promise<unknown>, limitMs: number): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs)
+  })
+  await Promise.race([settled, limit])
+  clearTimeout(timer)
 }
 
 type Serializer<Items> = ConstructorParameters<typeof OtlpExporter<Items>>[2]
