@@ -11,8 +11,8 @@ import { crcText, type Digest, digestSink } from "./reading.ts"
 
 /** S3's most for one upload. Beyond partSize × this, parts are larger than partSize. */
 const MAX_PARTS = 10_000
-/** An abort that S3 doesn't answer isn't waited for longer; the next try aborts what is left. */
-const ABORT_LIMIT_MS = 15_000
+/** An abort that S3 doesn't answer isn't waited for longer: a guard that is stopped has five seconds. The next try aborts what is left. */
+const ABORT_LIMIT_MS = 4_000
 
 /** What was read is not what was read before: the file is being written to, or a codec gives other bytes each time. */
 export class SourceChanged extends Error {
@@ -77,7 +77,9 @@ const cutter = (source: AsyncIterable<Uint8Array>, bytes: number, partBytes: num
     const digest = digestOfPart(body, md5)
     return { number, body, ...digest }
   }
-  return { next, crc32: () => crcText(crc), close: async () => void (await iterator.return?.()) }
+  // Not waited for: a read that hangs would hang here, too.
+  const close = (): void => void iterator.return?.()?.catch(() => undefined)
+  return { next, crc32: () => crcText(crc), close }
 }
 
 const digestOfPart = (body: Uint8Array, wantsMd5: boolean): Pick<Part, "crc32" | "md5"> => {
@@ -180,6 +182,6 @@ const sendParts = <E>(
         ),
       )
     },
-    ({ cut, held }) => Effect.andThen(buffers.release(held.count), Effect.promise(cut.close)),
+    ({ cut, held }) => Effect.andThen(buffers.release(held.count), Effect.sync(cut.close)),
   )
 }

@@ -155,7 +155,7 @@ describe.skipIf("missing" in started)("on radosgw", () => {
 
   it("an interrupted upload is aborted", async () => {
     const node = await start({ concurrency: 1 })
-    const file: File = { bytes: crLines(30 * MiB) }
+    const file: File = { bytes: crLines(11 * MiB) }
     const asking = node.asking(file)
     await expect.poll(() => node.recorded.length, { timeout: 15_000 }).toBe(1)
     await Effect.runPromise(Fiber.interrupt(asking))
