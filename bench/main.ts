@@ -21,7 +21,7 @@ import { overshoot } from "./src/overshoot.ts"
 import { start } from "./src/start.ts"
 import { tracing } from "./src/tracing.ts"
 
-const ALL: ReadonlyArray<Bench> = [start, idle, cost, codecs, memoryBench, latency, overshoot]
+const ALL: ReadonlyArray<Bench> = [start, idle, cost, codecs, memoryBench, latency, overshoot, tracing]
 const CORPUS_BYTES = 128e6
 const SEED = 1
 const WRONG_USAGE = 64

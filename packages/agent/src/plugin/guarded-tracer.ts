@@ -26,13 +26,23 @@ export const guardedTracer = (tracer: Tracer.Tracer, trouble: (what: unknown) =>
       return made
     } catch (error) {
       trouble(error)
-      return new Tracer.NativeSpan(options)
+      return unseen(options)
     }
   }
   const { context } = tracer
   return Tracer.make(
     context === undefined ? { span } : { span, context: safeContext(context.bind(tracer) as Within, trouble) },
   )
+}
+
+/** Ids that events can name: others would make them unreadable. */
+const hasIds = ({ spanId, traceId }: Tracer.Span): boolean =>
+  /^[0-9a-f]{32}$/.test(traceId) && /^[0-9a-f]{16}$/.test(spanId)
+
+/** Effect's own span in place of the tracer's: in its parent's trace, unless that is none. Nobody exports it. */
+const unseen = (options: Options): Tracer.Span => {
+  const span = new Tracer.NativeSpan(options)
+  return hasIds(span) ? span : new Tracer.NativeSpan({ ...options, parent: Option.none() })
 }
 
 /** Reads whatever is read of a span later, so that what can't be read is found now. */
@@ -42,6 +52,7 @@ const demandSpan = (made: Tracer.Span): void => {
     _tag === "Span" &&
     typeof traceId === "string" &&
     typeof spanId === "string" &&
+    hasIds(made) &&
     typeof sampled === "boolean" &&
     typeof kind === "string" &&
     typeof status._tag === "string" &&

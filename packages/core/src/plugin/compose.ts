@@ -11,7 +11,6 @@ import { quoted } from "../unit/quoted.ts"
 import { apart } from "./apart.ts"
 import type { Codec } from "./codec.ts"
 import { type Contributions, type Doomed, PluginError, type Verdict } from "./plugin.ts"
-import { sheltered } from "./sheltered.ts"
 
 /** A guard that takes longer counts as one that defers, unless it says how long it may take … */
 export const GUARD_LIMIT_MS = 5 * 60_000
@@ -117,7 +116,7 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
       early: guards.some(({ early }) => early),
       observers,
       events,
-      tracer: tracer === null ? null : sheltered(tracer.tracer),
+      tracer: tracer?.tracer ?? null,
     }
   })
 
