@@ -112,8 +112,10 @@ describe("a scan", () => {
     )
   const rotated = { eventId: "e1", traceId: null, spanId: null }
 
-  it("is read back with what earlier events told of each file", () => {
-    const deferred = { step: "remove", by: "s3", why: "not shipped", since: "2026-09-09T04:33:10.000Z" } as const
+  it("is read back with what earlier events told of each file, and of what waits and fails", () => {
+    const since = "2026-09-09T04:33:10.000Z"
+    const deferred = [{ path: to, step: "remove" as const, by: "s3", why: "not shipped", since }]
+    const failing = [{ path, step: "rotate" as const, reason: "Io", message: "m", hint: "h", since }]
     const told = [
       { type: "s3.Shipped" as const, data: { key: "a", list: [1, null] } },
       { type: "my-plugin2.Seen" as const, data: null },
@@ -125,10 +127,12 @@ describe("a scan", () => {
         segments: 1,
         totalBytes: 5,
         files: [
-          { name: "0.log.20260909-043300", bytes: 2, history: { rotated, told }, deferred },
+          { name: "0.log.20260909-043300", bytes: 2, history: { rotated, told } },
           { name: "0.log.20260909-043310", bytes: 2, history: { rotated: null, told: [] } },
           { name: "0.log.20260909-043310.tmp", bytes: 0 },
         ],
+        deferred,
+        failing,
       },
     })
     expect(decode(stored(event))).toEqual({ _tag: "Known", event })
@@ -155,9 +159,22 @@ describe("a scan", () => {
     [{ history: { rotated } }, "history.told"],
     [{ history: { rotated: { eventId: "e1" }, told: [] } }, "history.rotated.traceId"],
     [{ history: { rotated, told: [{ type: "s3.Shipped" }] } }, "history.told[0].data"],
-    [{ deferred: { step: "wait", by: "s3", why: "", since: "" } }, "deferred.step"],
   ])("is invalid if it tells of a file %j", (file, at) => {
     expect(scanned(file)).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining(`files[0].${at}`) })
+  })
+})
+
+describe("what a scan carries along", () => {
+  it.each([
+    [{ deferred: [{ path, step: "wait", by: "s3", why: "", since: "2026-09-09T04:33:10Z" }] }, "deferred[0].step"],
+    [{ deferred: [{ path, step: "remove", by: "s3", why: "", since: "today" }] }, "deferred[0].since"],
+    [
+      { failing: [{ path, step: "rotate", reason: "", message: "", since: "2026-09-09T04:33:10Z" }] },
+      "failing[0].hint",
+    ],
+  ])("is invalid as %j", (more, at) => {
+    const raw = stored({ ...envelopeOf(facts.Scanned), data: { ...facts.Scanned.data, ...more } })
+    expect(decode(raw)).toMatchObject({ _tag: "Invalid", problem: expect.stringContaining(at) })
   })
 })
 

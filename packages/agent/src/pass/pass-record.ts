@@ -81,24 +81,13 @@ export class PassRecord {
     })
   }
 
-  /** What fails goes along, too: it is told of once, and a fold begins with this event. */
-  #stillFailing(): Pick<Extract<CoreFact, { type: "Scanned" }>["data"], "failing"> {
-    const failing = [...this.state.failing]
-      .map(([key, failure]) => ({ step: Activity.parse(key.slice(0, key.indexOf(" "))), ...failure }))
-      // A scan that came about ends these.
-      .filter(({ step }) => step !== "scan" && step !== "reopen")
-    return failing.length === 0 ? {} : { failing }
-  }
-
-  /** What is known of each file goes along, for those who read the journal from this event on. */
+  /** What is known of each segment goes along, for those who read the journal from this event on. */
   #withHistories(files: ReturnType<typeof filesIn>): Extract<CoreFact, { type: "Scanned" }>["data"]["files"] {
-    const { deferred, histories } = this.state
     const active = nameOf(this.log.path)
     return files.map((file) => {
       const stamp = file.name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, file.name)
-      const history = stamp === null ? undefined : histories.get(stamp)
-      const waits = deferred.get(besideOf(this.log.path, file.name))
-      return { ...file, ...(history !== undefined && { history }), ...(waits !== undefined && { deferred: waits }) }
+      const history = stamp === null ? undefined : this.state.histories.get(stamp)
+      return history === undefined ? file : { ...file, history }
     })
   }
 

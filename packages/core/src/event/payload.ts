@@ -50,28 +50,19 @@ export type PluginFact = z.infer<typeof PluginFact>
 export const History = z.strictObject({ rotated: Origin.nullable(), told: z.array(PluginFact) })
 export type History = z.infer<typeof History>
 
-/** A step that was put off, and since when (ISO 8601). */
-export const Deferral = z.strictObject({ step: Activity, by: z.string(), why: z.string(), since: z.string() })
-export type Deferral = z.infer<typeof Deferral>
-
 export const payloads = {
   /**
-   * What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names, each
-   * with what earlier events told of it and is true still, and `failing` is what fails and has failed before: what comes before a log's latest scan
-   * need not be read again.
+   * What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names. A
+   * fold begins at the latest of these, so that what is put off and what fails, and since when, is carried along.
    */
   Scanned: z.strictObject({
     activeBytes: bytes,
     segments: z.int().min(0),
     totalBytes: bytes,
-    files: z.array(
-      z.strictObject({
-        name: z.string().min(1),
-        bytes,
-        history: History.optional(),
-        deferred: Deferral.optional(),
-      }),
-    ),
+    files: z.array(z.strictObject({ name: z.string().min(1), bytes, history: History.optional() })),
+    deferred: z
+      .array(z.strictObject({ path, step: Activity, by: z.string(), why: z.string(), since: z.iso.datetime() }))
+      .optional(),
     failing: z
       .array(
         z.strictObject({

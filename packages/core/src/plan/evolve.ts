@@ -3,15 +3,21 @@ import type { Envelope } from "../event/envelope.ts"
 import {
   type Activity,
   type CoreFact,
-  type Deferral,
   type History,
   isCoreType,
   isPluginType,
   type PluginFact,
 } from "../event/payload.ts"
-import { besideOf, directoryOf, nameOf } from "../log/log.ts"
+import { directoryOf, nameOf } from "../log/log.ts"
 import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
 
+/** A step that was put off, and since when (ISO 8601). */
+export interface Deferral {
+  readonly step: Activity
+  readonly by: string
+  readonly why: string
+  readonly since: string
+}
 /** A step that fails, and since when (ISO 8601). */
 export interface Failure {
   readonly path: string
@@ -78,15 +84,13 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
     case "Scanned": {
       const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
       const histories = new Map<Stamp, History>()
-      const deferred = new Map<string, Deferral>()
-      for (const { deferred: told, history, name } of fact.data.files) {
-        const path = besideOf(active, name)
-        const waits = told ?? state.deferred.get(path)
-        if (waits !== undefined) deferred.set(path, waits)
+      for (const { history, name } of fact.data.files) {
         const stamp = name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(nameOf(active), name)
         const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
         if (stamp !== null && known !== undefined) histories.set(stamp, known)
       }
+      const carriedDeferrals = (fact.data.deferred ?? []).map(({ path, ...deferral }) => [path, deferral] as const)
+      const deferred = new Map([...state.deferred, ...carriedDeferrals].filter(([path]) => files.has(nameOf(path))))
       const carriedFailures = (fact.data.failing ?? []).map(
         ({ step, ...failure }) => [failureKey(step, failure.path), failure] as const,
       )

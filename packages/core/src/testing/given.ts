@@ -3,12 +3,12 @@
  * Needs no test framework: what isn't as expected throws, with both sides in it.
  */
 import type { Envelope, Unstored } from "../event/envelope.ts"
-import { CORE_VERSION, type Deferral, type Fact, type History } from "../event/payload.ts"
+import { CORE_VERSION, type Fact, type History } from "../event/payload.ts"
 import { besideOf, type Log, nameOf } from "../log/log.ts"
 import type { Stamp } from "../log/name.ts"
 import { Policy, type PolicyInput } from "../log/policy.ts"
 import { type Entry, type FileSeen, type KnownCodec, type Snapshot, snapshotOf } from "../log/snapshot.ts"
-import { evolve, type Failure, initialState, type LogState } from "../plan/evolve.ts"
+import { type Deferral, evolve, type Failure, initialState, type LogState } from "../plan/evolve.ts"
 import { type Limits, limitsOf, plan } from "../plan/plan.ts"
 import type { Step } from "../plan/step.ts"
 
