@@ -81,23 +81,20 @@ const ask = (record: PassRecord, segment: Segment, occasion: "removal" | "closed
     return ruling
   })
 
-export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
+export const remove = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
     const { plugins, waiting } = record.ports
-    const { reason, segment } = step
-    if (!isPutOff(record, step, yield* monotonicMs)) {
-      const ruling = yield* ask(record, segment, "removal")
-      if (ruling._tag === "Allow") {
-        yield* removed(record, segment, reason, plugins.guarded)
-        return true
-      }
+    const ruling = yield* ask(record, segment, "removal")
+    if (ruling._tag === "Allow") {
+      yield* removed(record, segment, reason, plugins.guarded)
+      return true
     }
     waiting.add(record.log.path, segment)
-    return yield* giveWay(record, segment)
+    return false
   })
 
-/** Removes what a guard keeps, if it must go; false if not. */
-const giveWay = (record: PassRecord, segment: Segment): Effect.Effect<boolean, LogFilesError> =>
+/** Removes what a guard keeps, if it must go; false if not. For the oldest first, once it is known what the guards keep. */
+export const giveWay = (record: PassRecord, { segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
     const why = yield* pressureOn(record.ports, record.log.path)
     if (why === null) return false

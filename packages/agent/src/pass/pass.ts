@@ -22,7 +22,7 @@ import {
 } from "@cordwood/core"
 import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { drain, forgetGone, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
+import { drain, forgetGone, giveWay, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
 import { type Explained, PassRecord } from "./pass-record.ts"
 import { reopen, rotate } from "./rotation.ts"
 import type { DrainReport } from "./report.ts"
@@ -157,16 +157,27 @@ const anyDue = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<b
     return (yield* pressureOn(record.ports, record.log.path)) !== null
   })
 
-/** The steps after the rotation. What a guard keeps is compressed meanwhile; what is gone is not. */
+/** The steps after the rotation. What a guard keeps is compressed meanwhile, unless it must give way; what is gone is not. */
 const tend = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<void> =>
   Effect.gen(function* () {
     const gone = new Set<string>()
+    const takeAll = (some: ReadonlyArray<Step>): Effect.Effect<void> =>
+      Effect.gen(function* () {
+        for (const step of some) {
+          if (record.ports.stopping()) return
+          if (gone.has(pathOf(step))) continue
+          const done = yield* take(record, step)
+          if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
+        }
+      })
+    const asked = steps.findLastIndex(({ _tag }) => _tag === "Remove") + 1
+    yield* takeAll(steps.slice(0, asked))
     for (const step of steps) {
-      if (record.ports.stopping()) return
-      if (gone.has(pathOf(step))) continue
-      const done = yield* take(record, step)
-      if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
+      if (step._tag !== "Remove" || gone.has(pathOf(step))) continue
+      if (record.ports.stopping() || (yield* pressureOn(record.ports, record.log.path)) === null) break
+      if (yield* begin(record, step, giveWay(record, step))) gone.add(pathOf(step))
     }
+    yield* takeAll(steps.slice(asked))
   })
 
 const rotateFirst = (
@@ -198,19 +209,15 @@ const isSettled = ({ log, ports, watched }: PassRecord, { segments, takenAtMs }:
 /** Takes one step; false if it did not come about. */
 const take = (record: PassRecord, step: Step): Effect.Effect<boolean> =>
   Effect.gen(function* () {
-    if (!isPutOff(record, step, yield* monotonicMs)) return yield* begin(record, step)
-    if (step._tag === "Remove") {
-      record.ports.waiting.add(record.log.path, step.segment)
-      const mustGo = (yield* pressureOn(record.ports, record.log.path)) !== null
-      if (mustGo && (yield* begin(record, step))) return true
-    }
+    if (!isPutOff(record, step, yield* monotonicMs)) return yield* begin(record, step, act(record, step))
+    if (step._tag === "Remove") record.ports.waiting.add(record.log.path, step.segment)
     if (step._tag !== "Compress") record.tally.deferred += 1
     return false
   })
 
-const begin = (record: PassRecord, step: Step): Effect.Effect<boolean> => {
+const begin = (record: PassRecord, step: Step, does: Effect.Effect<boolean, LogFilesError>): Effect.Effect<boolean> => {
   const { applied } = record.watched
-  return act(record, step).pipe(
+  return does.pipe(
     Effect.catch((error) => explain(record, step, error)),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt

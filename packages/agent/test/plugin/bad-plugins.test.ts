@@ -86,11 +86,11 @@ describe("without a bad plugin", () => {
       assert.deepStrictEqual(
         outcome.facts.map((fact) => (fact as readonly [string])[0]),
         [
-          ...["Scanned", "Removed", "Compressed", "Compressed"],
-          ...["Scanned", "Rotated", "Removed", "Compressed"],
-          ...["Scanned", "Rotated", "Removed", "Compressed"],
-          ...["Scanned", "Rotated", "Removed", "Compressed"],
-        ],
+          ["Scanned", "Removed", "Compressed", "Compressed"],
+          ["Scanned", "Rotated", "Removed", "Compressed"],
+          ["Scanned", "Rotated", "Removed", "Compressed"],
+          ["Scanned", "Rotated", "Removed", "Compressed"],
+        ].flat(),
       )
       assert.deepStrictEqual(outcome.lines, [])
     }),
