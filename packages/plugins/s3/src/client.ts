@@ -157,17 +157,24 @@ export const connect = (config: Config): Effect.Effect<S3, S3Failure, Scope.Scop
       put: (object, body, replaces) =>
         call("PutObject", object.key, async (abortSignal) => {
           const { md5, sha256 } = object.stored
-          await client.send(
-            new sdk.PutObjectCommand({
-              ...described(object),
-              ...condition(replaces),
-              Body: body,
-              ContentLength: body.length,
-              ChecksumSHA256: base64(sha256),
-              ...(md5 === null ? {} : { ContentMD5: base64(md5) }),
-            }),
-            { abortSignal },
+          const command = new sdk.PutObjectCommand({
+            ...described(object),
+            ...condition(replaces),
+            Body: body,
+            ContentLength: body.length,
+            ChecksumSHA256: base64(sha256),
+            ...(md5 === null ? {} : { ContentMD5: base64(md5) }),
+          })
+          // What the signature covers is known: the SDK need not hash the body once more.
+          command.middlewareStack.add(
+            (next) => (args) => {
+              const { headers } = args.request as { readonly headers: Record<string, string> }
+              headers["x-amz-content-sha256"] = sha256
+              return next(args)
+            },
+            { step: "build", name: "cordwoodPayloadHash" },
           )
+          await client.send(command, { abortSignal })
         }),
       createUpload: (object) =>
         call("CreateMultipartUpload", object.key, async (abortSignal) => {

@@ -81,6 +81,7 @@ export const ship = (shipping: Shipping, doomed: Doomed): Effect.Effect<void, Tr
     if (told._tag === "shipped" && (yield* stillThere(shipping.s3, told.receipt, raw))) return
     const asked: Asked = { ...shipping, doomed, form, raw, told, startedMs }
     const sent = (yield* findElsewhere(asked)) ?? (yield* send(asked))
+    yield* Effect.annotateCurrentSpan({ "aws.s3.key": sent.key, "cordwood.bytes.stored": sent.stored.bytes })
     yield* doomed.record({ type: "s3.Shipped", data: yield* receiptOf(asked, sent) })
   })
 

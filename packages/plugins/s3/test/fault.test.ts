@@ -315,7 +315,7 @@ describe("secrets", () => {
     const told = async (config: Settings, fault?: FaultOrder): Promise<void> => {
       if (fault !== undefined) strict.server.faults.failNext(fault)
       const node = await strict.start({ attempts: 1, ...config })
-      said.push(await node.ask({ ...small }), await node.ask({ ...large }), node.recorded, node.logged)
+      said.push(await node.ask({ ...small }), await node.ask({ ...large }), node.recorded, node.logged, node.spans)
       strict.server.faults.clear()
     }
     const message = `AWSAccessKeyId=${CREDENTIALS.accessKeyId}&${CREDENTIALS.secretAccessKey}`

@@ -13,7 +13,7 @@ import {
   type Segment,
 } from "@cordwood/core"
 import { plainCodec } from "@cordwood/core/testing"
-import { Clock, Effect, Exit, Fiber, Logger, Scope } from "effect"
+import { Clock, Effect, Exit, Fiber, Logger, Scope, Tracer } from "effect"
 import type * as z from "zod"
 import { s3 } from "../src/index.ts"
 
@@ -128,6 +128,8 @@ export interface Node {
   /** What was recorded, of every segment, oldest first. */
   readonly recorded: ReadonlyArray<PluginFact>
   readonly composed: Composed
+  /** Everything that was traced, in the order it began. */
+  readonly spans: ReadonlyArray<Tracer.NativeSpan>
   /** Everything that was logged. */
   readonly logged: ReadonlyArray<string>
   readonly advance: (ms: number) => void
@@ -146,6 +148,14 @@ export const startNode = async (
   const composed = await Effect.runPromise(compose([{ plugin: "s3", contributions }]))
   const recorded: Array<PluginFact> = [...(history ?? [])]
   const logged: Array<string> = []
+  const spans: Array<Tracer.NativeSpan> = []
+  const tracer = Tracer.make({
+    span: (options) => {
+      const span = new Tracer.NativeSpan(options)
+      spans.push(span)
+      return span
+    },
+  })
   const { advance, clock } = makeClock()
   const logger = Logger.make(({ logLevel, message }) => void logged.push(`${logLevel} ${String(message)}`))
   const question = (file: File, occasion: Question["occasion"]): Question => {
@@ -169,13 +179,18 @@ export const startNode = async (
     Effect.runFork(
       composed
         .ask(question(file, occasion))
-        .pipe(Effect.provideService(Clock.Clock, clock), Effect.provide(Logger.layer([logger]))),
+        .pipe(
+          Effect.provideService(Clock.Clock, clock),
+          Effect.provide(Logger.layer([logger])),
+          Effect.withTracer(tracer),
+        ),
     )
   return {
     asking,
     ask: (file, occasion) => Effect.runPromise(Fiber.join(asking(file, occasion))),
     recorded,
     composed,
+    spans,
     logged,
     advance,
     stop: () => Effect.runPromise(Scope.close(scope, Exit.void)),

@@ -57,6 +57,8 @@ describe("a segment of one request", () => {
       "x-amz-checksum-sha256": hash("sha256"),
       "content-md5": hash("md5"),
       "content-length": "1000",
+      // Signed with what was known, rather than hashed anew.
+      "x-amz-content-sha256": sha256(bytes),
       "content-type": "text/plain",
     })
   })
@@ -506,5 +508,47 @@ describe("when it is asked", () => {
   it("is before removal, and also early if it is to be", async () => {
     expect((await start()).composed.early).toBe(false)
     expect((await start({ when: "on-rotate" })).composed.early).toBe(true)
+  })
+})
+
+describe("its trace", () => {
+  it("has a span for the segment, and one for each call, as OpenTelemetry names what AWS is asked", async () => {
+    const node = await start()
+    const bytes = crLines(6 * MiB)
+    await node.ask({ bytes })
+    const told = node.spans.map(({ attributes, kind, name, parent }) => ({
+      name,
+      kind,
+      parent: parent._tag === "Some" && parent.value._tag === "Span" ? parent.value.name : null,
+      attributes: Object.fromEntries(attributes),
+    }))
+    expect(told.filter(({ name }) => /ship|UploadPart/.test(name))).toEqual([
+      {
+        name: "s3.ship",
+        kind: "internal",
+        parent: "plugin.beforeRemove",
+        attributes: {
+          "aws.s3.bucket": "logs",
+          "aws.s3.key": keyFor(bytes),
+          "cordwood.bytes": 6 * MiB,
+          "cordwood.bytes.stored": 6 * MiB,
+          "log.file.path": "/var/log/pods/shop_web-0_6f1c/app/3.log.20260909-043310",
+        },
+      },
+      ...[1, 2].map((number) => ({
+        name: "S3.UploadPart",
+        kind: "client",
+        parent: "s3.ship",
+        attributes: {
+          "rpc.system": "aws-api",
+          "rpc.service": "S3",
+          "rpc.method": "UploadPart",
+          "aws.s3.bucket": "logs",
+          "aws.s3.key": keyFor(bytes),
+          "aws.s3.part_number": number,
+          "aws.s3.upload_id": (node.recorded[0]?.data as { readonly uploadId: string }).uploadId,
+        },
+      })),
+    ])
   })
 })
