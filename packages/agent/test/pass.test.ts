@@ -282,19 +282,19 @@ describe("a pass", () => {
             segments: 3,
             totalBytes: 30,
             files: [
-              {
-                name: "0.log.20260101-000000",
-                bytes: 11,
-                // A fold begins here: what is put off, and since when, is carried along.
-                deferred: {
-                  step: "compress",
-                  by: "cordwood",
-                  why: "it is still being written to",
-                  since: "2026-09-09T04:33:10.000Z",
-                },
-              },
+              { name: "0.log.20260101-000000", bytes: 11 },
               { name: "0.log.20260101-000000.plain", bytes: 10 },
               { name: "0.log.20260102-000000", bytes: 6 },
+            ],
+            // A fold begins here: what is put off, and since when, is carried along.
+            deferred: [
+              {
+                path: late,
+                step: "compress",
+                by: "cordwood",
+                why: "it is still being written to",
+                since: "2026-09-09T04:33:10.000Z",
+              },
             ],
           },
         ],

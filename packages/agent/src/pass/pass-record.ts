@@ -73,12 +73,22 @@ export class PassRecord {
       const activeBytes = active?.bytes ?? 0
       const totalBytes = segments.reduce((sum, { bytes }) => sum + bytes, activeBytes)
       const files = this.#withHistories(filesIn(scan.snapshot))
-      const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#stillFailing() }
+      const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#carriedOn() }
       return Effect.flatMap(this.#record({ type: "Scanned", data }), (id) => {
         this.#causationId = id
         return Effect.forEach(missing, (fact) => this.#record(fact), { discard: true })
       })
     })
+  }
+
+  /** What is put off and what fails goes along, too: both are told of once, and a fold begins with this event. */
+  #carriedOn(): Pick<Extract<CoreFact, { type: "Scanned" }>["data"], "deferred" | "failing"> {
+    const deferred = [...this.state.deferred].map(([path, deferral]) => ({ path, ...deferral }))
+    const failing = [...this.state.failing]
+      .map(([key, failure]) => ({ step: Activity.parse(key.slice(0, key.indexOf(" "))), ...failure }))
+      // A scan that came about ends these.
+      .filter(({ step }) => step !== "scan" && step !== "reopen")
+    return { ...(deferred.length === 0 ? {} : { deferred }), ...(failing.length === 0 ? {} : { failing }) }
   }
 
   /** What is known of each segment goes along, for those who read the journal from this event on. */
