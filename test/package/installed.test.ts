@@ -27,6 +27,8 @@ const packages = [
   "packages/fs-adapter",
   "packages/plugins/gzip",
   "packages/plugins/zstd",
+  "packages/plugins/s3",
+  "packages/plugins/otel",
   "packages/agent",
 ]
 /** As a stranger publishes it: without a build. */
@@ -99,6 +101,8 @@ test("each package holds its sources, its build, its licence and its README, the
     { name: "@cordwood/core", tops: expected },
     { name: "@cordwood/fs-adapter", tops: expected },
     { name: "@cordwood/plugin-gzip", tops: expected },
+    { name: "@cordwood/plugin-otel", tops: expected },
+    { name: "@cordwood/plugin-s3", tops: expected },
     { name: "@cordwood/plugin-zstd", tops: expected },
   ])
 })
@@ -126,6 +130,8 @@ test("every entry point can be imported, and each file it names is there", async
     "@cordwood/core/testing",
     "@cordwood/fs-adapter",
     "@cordwood/plugin-gzip",
+    "@cordwood/plugin-otel",
+    "@cordwood/plugin-s3",
     "@cordwood/plugin-zstd",
   ])
 })
