@@ -244,6 +244,17 @@ const answerOf = (guard: Guard, doomed: Doomed): Effect.Effect<Verdict, PluginEr
     return Effect.die(new Error("it returned no Effect"))
   })
 
+/** In a fiber of its own: a guard that can't be interrupted, or that hangs while it is, holds up nobody for long. */
+const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.uninterruptibleMask((restore) =>
+    // At once, so that a guard that only decides has answered before anything else happens.
+    Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+        Effect.timeoutOption(Effect.interruptible(Fiber.interrupt(fiber)), GUARD_STOP_MS),
+      ),
+    ),
+  )
+
 /** A question of one guard's own. After `end`, what the guard left open is closed, and it neither reads nor records any more. */
 const doomedFor = (
   { events, plugin }: Guard,
