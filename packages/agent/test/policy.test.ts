@@ -12,7 +12,7 @@ import {
   type Source,
   type Verdict,
 } from "@cordwood/core"
-import { makeMemoryJournal, type MemoryJournal, plainCodec, World } from "@cordwood/core/testing"
+import { makeMemoryJournal, type MemoryJournal, plainCodec, type World } from "@cordwood/core/testing"
 import { Clock, Effect, Exit, Layer, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import * as z from "zod"
@@ -99,7 +99,7 @@ describe("a policy in mode observe", () => {
       assert.deepStrictEqual(asked, [])
       const [scanned, planned, ...more] = on.memory.stored()
       assert.deepStrictEqual([scanned?.type, planned?.type, more], ["Scanned", "Planned", []])
-      const steps = (planned?.data as { readonly steps: ReadonlyArray<{ readonly step: string }> }).steps
+      const steps = (planned!.data as { readonly steps: ReadonlyArray<{ readonly step: string }> }).steps
       assert.deepStrictEqual(
         steps.map(({ step }) => step),
         [
@@ -338,7 +338,7 @@ describe("what a guard records about a segment", () => {
         const rotated = stored.find(({ type }) => type === "Rotated")
         const told = stored.find(({ type }) => type === "sent.Done")
         assert.isDefined(rotated)
-        const segment = (rotated?.data as { readonly to: string }).to
+        const { to: segment } = rotated!.data as { readonly to: string }
         const fact = { type: "sent.Done" as const, data: { path: segment, key: `key of ${segment.slice(-21)}` } }
         assert.deepStrictEqual(
           [told?.data, told?.log.path, told?.metadata.correlationId, told?.metadata.causationId],

@@ -117,6 +117,29 @@ describe("the recorder", () => {
       }),
   )
 
+  it.effect("knows what a journal that could only be opened later tells of a segment that was scanned since", () =>
+    Effect.gen(function* () {
+      const journal = makeMemoryJournal()
+      const name = "0.log.20260909-043310"
+      const before = yield* makeRecorder(options(Effect.succeed(journal)))
+      const data = { from: log.path, to: `/pods/a/${name}`, bytes: 2, reopened: true }
+      const id = yield* before.record(log, { type: "Rotated", data }, cause)
+      let full = true
+      const recorder = yield* makeRecorder({
+        ...options(Effect.suspend(() => (full ? Effect.fail(noSpace) : Effect.succeed(journal)))),
+        newId: () => crypto.randomUUID(),
+      })
+      yield* recorder.record(log, scanned(name), cause)
+      full = false
+      yield* TestClock.adjust("1 second")
+      yield* recorder.flush
+      assert.deepStrictEqual(
+        [...recorder.state(log.path).histories],
+        [["20260909-043310", { rotated: { eventId: id, traceId: null, spanId: null }, told: [] }]],
+      )
+    }),
+  )
+
   it.effect("tries once more when it is closed, however lately the journal has failed", () =>
     Effect.gen(function* () {
       const journal = makeMemoryJournal({ faults: [{ _tag: "FailBefore" }] })

@@ -127,7 +127,9 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     const { snapshot } = seen
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
     forgetGone(watched, seen)
-    const planned = yield* planNow(limitsNow(ports, watched), snapshot)
+    const all = yield* planNow(limitsNow(ports, watched), snapshot)
+    // With nobody to tell, waiting for the writer is nothing to do, nor to tell on every pass.
+    const planned = watched.source.tells === false ? all.filter(({ _tag }) => _tag !== "Reopen") : all
     const observes = applied.mode === "observe"
     const excess = observes ? [] : planned.flatMap((step) => (step._tag === "Remove" ? [step.segment.stamp] : []))
     ports.waiting.retain(log.path, new Set(excess))

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import { status } from "@grpc/grpc-js"
+import { Effect } from "effect"
 import { expect, onTestFinished, test } from "vitest"
 import { cri } from "../../src/source/cri/cri.ts"
 import { container, EXITED, FakeRuntime, logOf } from "./fake-runtime.ts"
@@ -25,6 +26,39 @@ test("a running container becomes a log with the names that its labels give", as
     logs: [logOf("app"), { path: "/logs/bare.log", containerId: "id-bare" }],
     problems: [],
   })
+})
+
+test("a log has the labels of its pod, which are asked for with it once", async () => {
+  const runtime = await fakeRuntime()
+  runtime.containers = [
+    container("app"),
+    container("proxy"),
+    container("bare", { sandbox: "sandbox-2", logPath: "/logs/bare.log", labels: {} }),
+  ]
+  runtime.podLabels = { "sandbox-1": { tier: "front", "app.kubernetes.io/name": "shop" } }
+  const { source } = await opened(cri({ endpoint: runtime.socket }))
+  for (let round = 0; round < 2; round += 1) {
+    const { labels, logs } = await Effect.runPromise(source.list)
+    expect(logs.map(({ path }) => [path, labels?.get(path)])).toEqual([
+      [logOf("app").path, { tier: "front", "app.kubernetes.io/name": "shop" }],
+      [logOf("proxy").path, { tier: "front", "app.kubernetes.io/name": "shop" }],
+      ["/logs/bare.log", {}],
+    ])
+  }
+  expect(runtime.calls.filter((call) => call.startsWith("PodSandboxStatus "))).toEqual([
+    "PodSandboxStatus sandbox-1",
+    "PodSandboxStatus sandbox-2",
+  ])
+})
+
+test("a runtime that tells nothing of pods gives logs without labels", async () => {
+  const runtime = await fakeRuntime()
+  runtime.containers = [container("app")]
+  runtime.fault = (method) =>
+    method === "PodSandboxStatus" ? { code: status.UNIMPLEMENTED, details: "unknown method" } : null
+  const { source } = await opened(cri({ endpoint: runtime.socket }))
+  const { labels, logs } = await Effect.runPromise(source.list)
+  expect([logs, labels]).toEqual([[logOf("app")], new Map([[logOf("app").path, {}]])])
 })
 
 test("the runtime is asked for running containers only, and what it lists beside them is left out", async () => {

@@ -25,7 +25,7 @@ const schema = protobuf.parse(`
   }
   message ContainerStatusRequest { string container_id = 1; bool verbose = 2; }
   message ContainerStatusResponse { ContainerStatus status = 1; map<string, string> info = 2; }
-  message PodSandboxStatus { string id = 1; int64 created_at = 4; }
+  message PodSandboxStatus { string id = 1; int64 created_at = 4; map<string, string> labels = 7; map<string, string> annotations = 8; }
   message PodSandboxStatusRequest { string pod_sandbox_id = 1; bool verbose = 2; }
   message PodSandboxStatusResponse { PodSandboxStatus status = 1; map<string, string> info = 2; }
   message ReopenContainerLogRequest { string container_id = 1; }
@@ -64,6 +64,8 @@ export class FakeRuntime {
   containers: ReadonlyArray<FakeContainer> = []
   /** JSON of the verbose answer, by sandbox. */
   info: Readonly<Record<string, unknown>> = {}
+  /** A pod's labels, by sandbox. */
+  podLabels: Readonly<Record<string, Readonly<Record<string, string>>>> = {}
   /** Every call so far, with what it was about. */
   readonly calls: Array<string> = []
   fault: (method: Method, about: string) => Fault = () => null
@@ -160,7 +162,9 @@ export class FakeRuntime {
       }
       case "PodSandboxStatus": {
         const info = this.info[about]
-        return reply(null, { status: { id: about }, info: info === undefined ? {} : { info: JSON.stringify(info) } })
+        const labels = this.podLabels[about] ?? {}
+        const status = { id: about, createdAt: "1", labels, annotations: { none: "of these" } }
+        return reply(null, { status, info: info === undefined ? {} : { info: JSON.stringify(info) } })
       }
       case "ReopenContainerLog":
         if (container === undefined) return reply({ code: status.NOT_FOUND, details: `no container ${about}` })
