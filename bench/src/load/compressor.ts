@@ -34,7 +34,7 @@ export interface Compressed {
 
 const HOST: Host = { version: "0.0.0", configHash: "0".repeat(16) }
 
-const codecOf = ({ config, plugin }: Configured): Effect.Effect<Codec, unknown> =>
+export const codecOf = ({ config, plugin }: Configured): Effect.Effect<Codec, unknown> =>
   Effect.gen(function* () {
     const contributions = yield* Effect.scoped(plugin.setup(plugin.config.parse(config), HOST))
     const [codec] = (yield* compose([{ plugin: plugin.name, contributions }])).codecs
