@@ -261,7 +261,8 @@ const promises = (agent: Effect.Effect<AgentShape, AgentError, Scope.Scope>): Pr
         const tell = (event: Envelope): Effect.Effect<void> => Effect.ignore(Effect.try(() => onEvent(event)))
         yield* Effect.forkScoped(Effect.forever(Effect.flatMap(PubSub.take(events), tell)))
         const result = yield* use(made)
-        for (let left = yield* PubSub.remaining(events); left > 0; left -= 1) yield* tell(yield* PubSub.take(events))
+        // Never waits for one: the fiber above takes them, too.
+        for (const event of yield* PubSub.takeUpTo(events, Number.MAX_SAFE_INTEGER)) yield* tell(event)
         return result
       }),
     )

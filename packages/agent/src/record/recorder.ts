@@ -23,8 +23,8 @@ import { monotonicMs } from "../clock.ts"
 const MAX_WAITING = 10_000
 /** Events stored in one transaction. */
 const BATCH = 100
-/** Events a slow observer may lag behind. */
-const PUBLISHED = 1_024
+/** Events a slow observer may lag behind: those of one pass in which each of a thousand logs rotates, is compressed and removed. */
+const PUBLISHED = 8_192
 /** How soon a journal that failed is tried again. */
 const RETRY_MS = 1_000
 
