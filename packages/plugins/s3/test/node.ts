@@ -60,6 +60,8 @@ export interface File {
   readonly suffix?: "" | ".gz"
   /** As it lies on disk; may be replaced, as a file may be written to. */
   bytes: Uint8Array
+  /** What the agent knows beside `CODECS`. */
+  readonly moreCodecs?: ReadonlyArray<Codec>
   /** How many bytes were read from it, all readings together. */
   readBytes?: number
 }
@@ -169,7 +171,7 @@ export const startNode = async (
       occasion,
       correlationId: "pass-1",
       history: { rotated: null, told },
-      codecs: CODECS,
+      codecs: [...CODECS, ...(file.moreCodecs ?? [])],
       stored: () => read(file, null),
       raw: () => read(file, CODECS.find(({ id }) => id === segment.codec) ?? null),
       record: (fact) => Effect.sync(() => void recorded.push(fact)),

@@ -1,6 +1,7 @@
 // What shipping comes to on a server that holds to S3's documentation: objects, receipts, and what is compared before a segment may go.
 import { createCipheriv, createHash } from "node:crypto"
 import { gunzipSync, gzipSync } from "node:zlib"
+import type { Codec } from "@cordwood/core"
 import { Effect, Fiber } from "effect"
 import { describe, expect, it } from "vitest"
 import type { Shipped } from "../src/index.ts"
@@ -230,6 +231,50 @@ describe("compressing on the way", () => {
     const object = strict.server.objects("logs").get(keyFor(bytes, ".gz"))
     expect(object?.parts?.length).toBe(2)
     expect(gunzipSync(object?.body ?? "").equals(bytes)).toBe(true)
+  })
+
+  it("with a codec that loses bytes keeps the file, and nothing is sent", async () => {
+    const node = await start({ compress: "lossy" })
+    const lossy: Codec = {
+      id: "lossy",
+      suffix: ".lossy",
+      encode: async function* (input) {
+        for await (const chunk of input) yield chunk.subarray(1)
+      },
+      decode: (input) => input,
+    }
+    expect(await node.ask({ bytes: crLines(1_000), moreCodecs: [lossy] })).toEqual(
+      Defer("it can't be read or compressed: what lossy wrote doesn't decode to the segment", 60_000),
+    )
+    expect(strict.server.objects("logs").size).toBe(0)
+  })
+
+  it("with a codec that isn't the same twice keeps what is too large for one request", async () => {
+    const node = await start({ compress: "fickle" })
+    let calls = 0
+    const fickle: Codec = {
+      id: "fickle",
+      suffix: ".fickle",
+      encode: async function* (input) {
+        calls += 1
+        yield Uint8Array.of(calls)
+        yield* input
+      },
+      decode: async function* (input) {
+        let isFirst = true
+        for await (const chunk of input) {
+          if (!isFirst) yield chunk
+          isFirst = false
+        }
+      },
+    }
+    expect(await node.ask({ bytes: crLines(6 * MiB), moreCodecs: [fickle] })).toEqual(
+      Defer(
+        "its bytes are not the same each time they are read: it is being written to, or its codec isn't deterministic",
+        60_000,
+      ),
+    )
+    expect([strict.server.objects("logs").size, strict.server.uploads("logs").length]).toEqual([0, 0])
   })
 
   it("with a codec that isn't there keeps the file", async () => {
