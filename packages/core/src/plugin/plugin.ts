@@ -44,7 +44,10 @@ export interface Doomed {
   readonly raw: () => AsyncIterable<Uint8Array>
   /** Every codec there is, for a guard that compresses on the way. */
   readonly codecs: ReadonlyArray<Codec>
-  /** Records an event of the plugin's own, about the segment: one of the types in its `events`, with data that its schema takes. */
+  /**
+   * Records an event of the plugin's own: one of the types in its `events`, with data that its schema takes, and reads back from at most 16 KiB of
+   * JSON. It comes back as `told` if its data names the segment's path as `path`; another path is refused, and so is what comes after the answer.
+   */
   readonly record: (fact: PluginFact) => Effect.Effect<void, PluginError>
 }
 /** `Defer`: the file stays, and is asked about again no sooner than `retryAfterMs`. */
