@@ -180,4 +180,8 @@ export async function* pieces(
   // A codec may have hidden it.
   const failed = input.failure()
   if (failed !== null) throw failed
+  // What comes after the first member, say: whoever ships what was read would ship a part.
+  if (codec !== null && input.bytes() !== file.seen.bytes) {
+    throw codecError(op, file.path, codec, `it ended after ${input.bytes()} of ${file.seen.bytes} bytes`)
+  }
 }
