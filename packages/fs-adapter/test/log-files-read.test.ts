@@ -13,7 +13,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { compose, Readable } from "node:stream"
+import { Readable } from "node:stream"
 import { createGunzip, gzipSync } from "node:zlib"
 import { type Codec, type FileSeen, LogFilesError } from "@cordwood/core"
 import { Effect } from "effect"
@@ -61,7 +61,7 @@ const open = (): ReadonlyArray<string> =>
     }
   })
 const decoding = (decode: Codec["decode"]): Codec => ({ id: "odd", suffix: ".odd", encode: decode, decode })
-const through: Codec["decode"] = (input) => compose(Readable.from(input), createGunzip()) as AsyncIterable<Uint8Array>
+const through: Codec["decode"] = (input) => Readable.from(input).pipe(createGunzip())
 const gz: Codec = { id: "gzip", suffix: ".gz", encode: through, decode: through }
 
 describe.each([true, false])("read, anchored to the directory: %s", (anchored) => {
