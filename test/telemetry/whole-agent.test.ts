@@ -194,6 +194,20 @@ describe("a pass that rotates, compresses and removes", () => {
   })
 })
 
+describe("a pass over many logs", () => {
+  const LOGS = 60
+
+  it("is in the metrics, in the spans and in what a listener is told, to the last log", async () => {
+    for (let n = 0; n < LOGS; n += 1) node.write(node.addLog(`pod-${n}`, `uid-${n}`), "a".repeat(FULL))
+    const { events } = await node.once({ policy: POLICY, plugins: [otel({ endpoint: collector.url })] })
+    expect({
+      events: events.filter(({ type }) => type === "Rotated").length,
+      spans: collector.spans.filter(({ name }) => name === "cordwood.rotate").length,
+      points: collector.points.filter(({ name }) => name === "cordwood.rotations").map(({ value }) => value),
+    }).toEqual({ events: LOGS, spans: LOGS, points: [LOGS] })
+  })
+})
+
 describe("a collector", () => {
   const told = async (plugins: Parameters<Node["once"]>[0]["plugins"]) => {
     const own = new Node()
