@@ -186,7 +186,7 @@ export const tracing: Bench = {
         title: "Tracing passes that find nothing to do",
         notes: [
           about,
-          "Such a pass has no span. CPU is the process's, with the agent's end; a collector's is not in it.",
+          "Such a pass has no span; what is sent is of the first one, which records what it found. CPU is the process's, with the agent's end; a collector's is not in it.",
         ],
         rows: await loadRows(ground, "idle", child, cases),
       },
@@ -195,6 +195,7 @@ export const tracing: Bench = {
         notes: [
           about,
           "Each log is rotated and its oldest segment removed: five spans. CPU includes serializing and sending all of it; what the sink, a process of its own, does with it is not in it.",
+          "Every rotation is synced to the disk, which takes most of the time where that is slow; with TMPDIR on a tmpfs it takes none.",
         ],
         rows: await loadRows(ground, "rotating", child, cases),
       },
