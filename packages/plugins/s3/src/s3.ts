@@ -14,7 +14,8 @@ import { connect } from "./client.ts"
 import { Config } from "./config.ts"
 import { EVENTS } from "./events.ts"
 import { isAboutS3, S3Failure } from "./failure.ts"
-import { type Kept, ship, type Shipping } from "./ship.ts"
+import type { Kept } from "./form.ts"
+import { ship, type Shipping } from "./ship.ts"
 
 /** How soon a segment that S3 couldn't take is tried again. */
 const RETRY_MS = 30_000

@@ -2,29 +2,26 @@
  * The dialogue with S3 about one segment, until it is proven that S3 has it, or known why not. Never takes a claim for a proof: neither a receipt,
  * nor an object's metadata, nor a reply to an upload. What is there and differs stays, here and there.
  */
-import { type Codec, type Doomed, formatBytes, LogFilesError, NO_COMPRESSION, type PluginError } from "@cordwood/core"
-import { Clock, Data, Effect, Random, type Semaphore } from "effect"
+import { type Doomed, formatBytes, type PluginError } from "@cordwood/core"
+import { Clock, Effect, Random, type Semaphore } from "effect"
 import type { Head, NewObject, Replaces, S3 } from "./client.ts"
 import type { Config } from "./config.ts"
-import { Conflict, Shipped, UploadBegan } from "./events.ts"
+import type { Conflict, Shipped, UploadBegan } from "./events.ts"
 import { S3Failure } from "./failure.ts"
+import { type Form, formOf, Kept, measure, pack, type Packed, type Raw, reading, unreadable } from "./form.ts"
 import { keyOf } from "./key.ts"
 import { metadataOf } from "./metadata.ts"
-import { type Digest, digestSink, type Lines, linesSink, readInto } from "./reading.ts"
-import { readWhole, SourceChanged, uploadInParts } from "./upload.ts"
+import { checksumIn, type Found, hold, type Proven } from "./proof.ts"
+import { readTold, stillThere, type Told } from "./told.ts"
+import { readWhole, uploadInParts } from "./upload.ts"
 
 /** How often S3 is asked anew about one segment: after a race, damage on the way, or an upload that may have succeeded or not. */
 const ROUNDS = 4
 /** The wait before a round is a random part of this, doubled each time. */
 const ROUND_WAIT_MS = 200
 
-/** The segment stays, for a reason of its own. */
-export class Kept extends Data.TaggedError("Kept")<{ readonly why: string; readonly retryAfterMs: number }> {}
-/** Something else lies at the key. */
+/** Nothing changes until a person has looked. */
 const CONFLICT_RETRY_MS = 10 * 60_000
-/** The file can't be read as it should. */
-const UNREADABLE_RETRY_MS = 60_000
-
 export interface Shipping {
   readonly s3: S3
   readonly config: Config
@@ -32,36 +29,6 @@ export interface Shipping {
   readonly buffers: Semaphore.Semaphore
 }
 type Trouble = S3Failure | Kept | PluginError
-
-/** How a segment is stored: as it lies, or compressed on the way. */
-interface Form {
-  readonly suffix: string
-  readonly codec: string | null
-  readonly open: () => AsyncIterable<Uint8Array>
-  /** Null: what is stored is what was written. */
-  readonly decode: Codec["decode"] | null
-  readonly encodes: boolean
-}
-/** `body`: all of it, where it was worth keeping. */
-interface Packed {
-  readonly stored: Digest
-  readonly body: Uint8Array | null
-}
-type Raw = Digest & Lines
-/** An object that is proven to hold the segment. */
-interface Proven {
-  readonly key: string
-  readonly head: Head
-  readonly stored: Digest
-  readonly proof: Shipped["proof"]
-}
-/** What lies at a key, held against what should. */
-type Found =
-  | { readonly _tag: "nothing" }
-  | ({ readonly _tag: "same" } & Proven)
-  /** It is said to be the same log, but isn't whole. */
-  | { readonly _tag: "damaged"; readonly head: Head }
-  | { readonly _tag: "other"; readonly head: Head }
 
 interface Asked extends Shipping {
   readonly doomed: Doomed
@@ -76,8 +43,8 @@ export const ship = (shipping: Shipping, doomed: Doomed): Effect.Effect<void, Tr
   Effect.gen(function* () {
     const startedMs = yield* monotonicMs
     const form = yield* formOf(shipping.config, doomed)
-    const raw = yield* measure(shipping, doomed)
-    const told = readTold(shipping, doomed)
+    const raw = yield* measure(shipping.config, doomed)
+    const told = readTold(shipping.s3, doomed)
     if (told._tag === "shipped" && (yield* stillThere(shipping.s3, told.receipt, raw))) return
     const asked: Asked = { ...shipping, doomed, form, raw, told, startedMs }
     const sent = (yield* findElsewhere(asked)) ?? (yield* send(asked))
@@ -86,104 +53,6 @@ export const ship = (shipping: Shipping, doomed: Doomed): Effect.Effect<void, Tr
   })
 
 const monotonicMs: Effect.Effect<number> = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000_000n))
-
-const formOf = (config: Config, { codecs, raw, segment, stored }: Doomed): Effect.Effect<Form, Kept> => {
-  const { codec: codecId, suffix } = segment
-  if (codecId !== null) {
-    const codec = codecs.find(({ id }) => id === codecId)
-    return Effect.succeed({ suffix, codec: codecId, open: stored, decode: codec?.decode ?? null, encodes: false })
-  }
-  if (config.compress === NO_COMPRESSION) {
-    return Effect.succeed({ suffix: "", codec: null, open: stored, decode: null, encodes: false })
-  }
-  const codec = codecs.find(({ id }) => id === config.compress)
-  return codec === undefined
-    ? Effect.fail(
-        new Kept({
-          why: `there is no codec ${config.compress}, which is to compress segments on their way to S3; add its plugin, or mend compress`,
-          retryAfterMs: UNREADABLE_RETRY_MS,
-        }),
-      )
-    : Effect.succeed({
-        suffix: codec.suffix,
-        codec: codec.id,
-        open: () => codec.encode(raw()),
-        decode: codec.decode,
-        encodes: true,
-      })
-}
-
-/** What reading throws, as the reason why the file stays. */
-const reading = <A>(read: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, Kept> =>
-  Effect.tryPromise({ try: read, catch: unreadable })
-const unreadable = (error: unknown): Kept => {
-  const why =
-    error instanceof LogFilesError
-      ? `it can't be read, ${error.detail}: ${error.hint}`
-      : error instanceof SourceChanged
-        ? "its bytes are not the same each time they are read: it is being written to, or its codec isn't deterministic"
-        : `it can't be read or compressed: ${error instanceof Error ? error.message : String(error)}`
-  return new Kept({ why, retryAfterMs: UNREADABLE_RETRY_MS })
-}
-
-const measure = ({ config }: Shipping, doomed: Doomed): Effect.Effect<Raw, Kept> =>
-  reading(async (signal) => {
-    const digest = digestSink({ md5: wantsMd5(config) })
-    const lines = linesSink()
-    await readInto(doomed.raw(), signal, digest, lines)
-    return { ...digest.done(), ...lines.done() }
-  })
-
-/** AWS's own S3 keeps real checksums; of other servers some know nothing but MD5. */
-const wantsMd5 = ({ endpoint }: Config): boolean => endpoint !== undefined
-
-type Told =
-  | { readonly _tag: "nothing" }
-  | { readonly _tag: "shipped"; readonly receipt: Shipped }
-  | { readonly _tag: "began"; readonly upload: UploadBegan }
-  | { readonly _tag: "conflict"; readonly conflict: Conflict }
-
-/** What was recorded about the segment, if it is about this bucket. */
-const readTold = ({ s3 }: Shipping, { told }: Doomed): Told => {
-  const read = (): Told => {
-    if (told?.type === "s3.Shipped") return { _tag: "shipped", receipt: Shipped.parse(told.data) }
-    if (told?.type === "s3.UploadBegan") return { _tag: "began", upload: UploadBegan.parse(told.data) }
-    if (told?.type === "s3.Conflict") return { _tag: "conflict", conflict: Conflict.parse(told.data) }
-    return { _tag: "nothing" }
-  }
-  try {
-    const known = read()
-    const bucket =
-      known._tag === "shipped"
-        ? known.receipt.bucket
-        : known._tag === "began"
-          ? known.upload.bucket
-          : known._tag === "conflict"
-            ? known.conflict.bucket
-            : s3.bucket
-    return bucket === s3.bucket ? known : { _tag: "nothing" }
-  } catch {
-    // A receipt that can't be read proves nothing.
-    return { _tag: "nothing" }
-  }
-}
-
-/** Whether the receipt is for just the bytes on disk, and its object as it was when it was proven. */
-const stillThere = (s3: S3, receipt: Shipped, raw: Raw): Effect.Effect<boolean, S3Failure> =>
-  receipt.rawSha256 !== raw.sha256
-    ? Effect.succeed(false)
-    : Effect.map(
-        s3.head(receipt.key),
-        (head) =>
-          head !== null &&
-          head.etag === receipt.etag &&
-          head.bytes === receipt.bytes &&
-          head.rawSha256 === receipt.rawSha256 &&
-          (receipt.checksum === null || checksumIn(head) === receipt.checksum),
-      )
-
-const checksumIn = ({ crc32, sha256 }: Head): string | null =>
-  sha256 !== null ? `sha256:${sha256}` : crc32 !== null ? `crc32:${crc32}` : null
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = { ".gz": "application/gzip", ".zst": "application/zstd" }
 
@@ -244,76 +113,11 @@ const findElsewhere = (asked: Asked): Effect.Effect<Proven | null, S3Failure> =>
     )
     for (const { decode, head, key } of heads) {
       if (head === null || head.rawSha256 !== raw.sha256) continue
-      const found = yield* hold(asked, key, head, decode, decode === null ? raw : null, null)
+      const found = yield* hold(s3, { key, head, decode, raw, stored: decode === null ? raw : null, etag: null })
       if (found._tag === "same") return found
     }
     return null
   })
-
-/** Holds an object against the segment: by what S3 says of it if that is enough, else by reading it. */
-const hold = (
-  { raw, s3 }: Asked,
-  key: string,
-  head: Head,
-  decode: Form["decode"],
-  stored: Digest | null,
-  etag: string | null,
-): Effect.Effect<Found, S3Failure> => {
-  if (head.rawSha256 !== null && head.rawSha256 !== raw.sha256) return Effect.succeed({ _tag: "other", head })
-  const proof = stored === null ? null : proofIn(head, stored, etag)
-  if (stored !== null && proof !== null) return Effect.succeed({ _tag: "same", key, head, stored, proof })
-  const differs: Found = { _tag: head.rawSha256 === null ? "other" : "damaged", head }
-  // What is stored as it was written can't have another length.
-  if (decode === null && head.bytes !== raw.bytes) return Effect.succeed(differs)
-  return Effect.map(readBack(s3, key, head, decode), (back) =>
-    back !== null && back.rawSha256 === raw.sha256
-      ? { _tag: "same", key, head, stored: back.stored, proof: "read-back" }
-      : differs,
-  )
-}
-
-const proofIn = (head: Head, stored: Digest, etag: string | null): Shipped["proof"] | null => {
-  if (head.bytes !== stored.bytes) return null
-  if (head.sha256 !== null)
-    return head.sha256 === Buffer.from(stored.sha256, "hex").toString("base64") ? "checksum" : null
-  if (head.crc32 !== null) return head.crc32 === stored.crc32 ? "checksum" : null
-  return head.etagIsMd5 && etag !== null && head.etag === etag ? "etag" : null
-}
-
-/** What an object holds; null if its codec can't read it. */
-const readBack = (
-  s3: S3,
-  key: string,
-  head: Head,
-  decode: Form["decode"],
-): Effect.Effect<{ readonly stored: Digest; readonly rawSha256: string } | null, S3Failure> =>
-  Effect.retry(
-    s3.read(key, head.etag, async (bytes, signal) => {
-      const stored = digestSink({ md5: false })
-      const raw = digestSink({ md5: false })
-      let isCutOff = true
-      const counted = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-        for await (const chunk of bytes) {
-          stored.update(chunk)
-          yield chunk
-        }
-        isCutOff = false
-      }
-      try {
-        await readInto(decode === null ? counted() : decode(counted()), signal, raw)
-      } catch (error) {
-        // A codec that finds fault before the end has found fault with the bytes; else the connection broke.
-        if (isCutOff && isTransport(error)) throw error
-        return null
-      }
-      return { stored: stored.done(), rawSha256: raw.done().sha256 }
-    }),
-    { times: READ_RETRIES, while: ({ kind }) => kind === "unreachable" },
-  )
-/** The SDK tries a request again, but not a body that breaks off. */
-const READ_RETRIES = 2
-const isTransport = (error: unknown): boolean =>
-  error instanceof Error && (error.name === "AbortError" || error.name === "TimeoutError" || "code" in error)
 
 const send = (asked: Asked): Effect.Effect<Proven, Trouble> =>
   Effect.gen(function* () {
@@ -328,7 +132,7 @@ const send = (asked: Asked): Effect.Effect<Proven, Trouble> =>
         ? { stored: raw, body: null }
         : yield* buffers.withPermit(
             Effect.gen(function* () {
-              const packed = yield* pack(asked)
+              const packed = yield* pack(config, form, raw)
               if (packed.stored.bytes > config.partSize) return packed
               return yield* untilProven(asked, packed, (object, replaces) =>
                 Effect.gen(function* () {
@@ -355,36 +159,6 @@ const send = (asked: Asked): Effect.Effect<Proven, Trouble> =>
       )
     })
   })
-
-/** What is to be stored, known before it is sent, and proven to decode to what was written. */
-const pack = ({ config, form, raw }: Asked): Effect.Effect<Packed, Kept> => {
-  if (form.codec === null) return Effect.succeed({ stored: raw, body: null })
-  return reading(async (signal) => {
-    const digest = digestSink({ md5: wantsMd5(config) })
-    const { decode } = form
-    if (!form.encodes || decode === null) {
-      await readInto(form.open(), signal, digest)
-      return { stored: digest.done(), body: null }
-    }
-    // Compressing is dear: what fits into one request is kept.
-    const kept = Buffer.allocUnsafe(Math.min(config.partSize, raw.bytes + SMALL_GROWTH_BYTES))
-    let bytes = 0
-    const tapped = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-      for await (const chunk of form.open()) {
-        digest.update(chunk)
-        if (bytes + chunk.length <= kept.length) kept.set(chunk, bytes)
-        bytes += chunk.length
-        yield chunk
-      }
-    }
-    const back = digestSink({ md5: false })
-    await readInto(decode(tapped()), signal, back)
-    if (back.done().sha256 !== raw.sha256) throw new Error(`what ${form.codec} wrote doesn't decode to the segment`)
-    return { stored: digest.done(), body: bytes <= kept.length ? kept.subarray(0, bytes) : null }
-  })
-}
-/** What a codec's frame adds to bytes that don't get smaller. */
-const SMALL_GROWTH_BYTES = 64 * 1024
 
 /** Looks, sends, and looks again, until what lies at the key is the segment. `send` says the ETag that its object should have, if it can be known. */
 const untilProven = (
@@ -416,7 +190,7 @@ const untilProven = (
     for (let sends = 0; ; sends += 1) {
       const head = yield* sends === 0 ? lookAhead(s3, key) : s3.head(key)
       const found: Found =
-        head === null ? { _tag: "nothing" } : yield* hold(asked, key, head, form.decode, stored, etag)
+        head === null ? { _tag: "nothing" } : yield* hold(s3, { key, head, decode: form.decode, raw, stored, etag })
       if (found._tag === "same") return found
       if (found._tag === "other") return yield* conflict(asked, key, found.head)
       if (sends === ROUNDS) return yield* Effect.fail(last ?? damaged(s3, found._tag === "damaged"))

@@ -1,6 +1,7 @@
 // A node in memory that asks the plugin about its segments, as the agent does: through `compose`, with what was recorded before. Holds no test.
 import { createHash } from "node:crypto"
-import { gzipSync, gunzipSync } from "node:zlib"
+import { pipeline, type Transform } from "node:stream"
+import { createGunzip, createGzip } from "node:zlib"
 import {
   type Codec,
   compose,
@@ -26,18 +27,19 @@ export const LOG: Log = {
   containerId: "c0ffee",
 }
 
-const wholeFile = (transform: (bytes: Buffer) => Buffer) =>
-  async function* (input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-    const all: Array<Uint8Array> = []
-    for await (const chunk of input) all.push(chunk)
-    yield transform(Buffer.concat(all))
-  }
-/** Not the one that Cordwood ships: it holds a file at a time. */
+const through = async function* (
+  engine: Transform,
+  input: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  // The engine's error is thrown where it is read.
+  pipeline(input, engine, () => undefined)
+  yield* engine
+}
 const gzipCodec: Codec = {
   id: "gzip",
   suffix: ".gz",
-  encode: wholeFile((bytes) => gzipSync(bytes)),
-  decode: wholeFile(gunzipSync),
+  encode: (input) => through(createGzip(), input),
+  decode: (input) => through(createGunzip(), input),
 }
 export const CODECS: ReadonlyArray<Codec> = [gzipCodec, plainCodec]
 

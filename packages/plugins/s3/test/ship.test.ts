@@ -4,7 +4,7 @@ import { gunzipSync, gzipSync } from "node:zlib"
 import type { Codec } from "@cordwood/core"
 import { Effect, Fiber } from "effect"
 import { describe, expect, it } from "vitest"
-import type { Shipped } from "../src/index.ts"
+import { type Shipped, UploadBegan } from "../src/events.ts"
 import { crLines, type File, type Node, sha256 } from "./node.ts"
 import { Allow, Defer, keyFor, MiB, storedRight, useStrict } from "./strict.ts"
 
@@ -327,6 +327,17 @@ describe("asked again about a segment that was shipped", () => {
     expect(strict.server.objects("logs").size).toBe(1)
   })
 
+  it("replaces what says that it is the same, and doesn't decode to it", async () => {
+    const file = { bytes: gzipSync(bytes), suffix: ".gz" as const }
+    const damaged = Buffer.from(file.bytes)
+    damaged[damaged.length >> 1]! ^= 0xff
+    for (const wrong of [damaged, file.bytes.subarray(0, 1_000), Buffer.from("no gzip")]) {
+      strict.server.place("logs", keyFor(bytes, ".gz"), wrong, { metadata: { "cordwood-raw-sha256": sha256(bytes) } })
+      expect(await (await start()).ask(file)).toEqual(Allow)
+      expect(strict.server.objects("logs").get(keyFor(bytes, ".gz"))?.body?.equals(file.bytes)).toBe(true)
+    }
+  })
+
   it("ships it again when the object is gone", async () => {
     const node = await start()
     await node.ask({ bytes })
@@ -561,6 +572,7 @@ describe("its trace", () => {
     const node = await start()
     const bytes = crLines(6 * MiB)
     await node.ask({ bytes })
+    const { uploadId } = UploadBegan.parse(node.recorded[0]?.data)
     const told = node.spans.map(({ attributes, kind, name, parent }) => ({
       name,
       kind,
@@ -591,7 +603,7 @@ describe("its trace", () => {
           "aws.s3.bucket": "logs",
           "aws.s3.key": keyFor(bytes),
           "aws.s3.part_number": number,
-          "aws.s3.upload_id": (node.recorded[0]?.data as { readonly uploadId: string }).uploadId,
+          "aws.s3.upload_id": uploadId,
         },
       })),
     ])
