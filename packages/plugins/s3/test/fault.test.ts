@@ -187,6 +187,24 @@ describe("a fault that stays", () => {
     )
   })
 
+  it("is that it takes too long, though something moves all the time", async () => {
+    const node = await strict.start()
+    const held = strict.server.faults.failNext({ kind: "hold", match: { op: "UploadPart" } })
+    const asking = node.ask(large)
+    await held.reached
+    // A part's request may take five minutes and is tried four times; the segment as a whole has less.
+    node.advance(5 * 60_000 + 60_000)
+    expect(await asking).toEqual(
+      Defer(
+        expect.stringMatching(
+          /: shipping takes longer than it may; see what slows the way to S3 down, or lower policy\.maxSize$/,
+        ),
+        30_000,
+      ),
+    )
+    expect(strict.server.uploads("logs")).toEqual([])
+  })
+
   it("after what was stored is that it can't be looked at: the file stays", async () => {
     strict.server.faults.failNext({
       kind: "status",

@@ -14,7 +14,7 @@ import {
   type Segment,
 } from "@cordwood/core"
 import { plainCodec } from "@cordwood/core/testing"
-import { Clock, Effect, Exit, Fiber, Logger, Scope, Tracer } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Logger, Scope, Tracer } from "effect"
 import type * as z from "zod"
 import { s3 } from "../src/index.ts"
 
@@ -69,6 +69,8 @@ export interface File {
 }
 
 const CHUNK_BYTES = 64 * 1024
+/** What setTimeout takes at most. */
+const MAX_TIMER_MS = 2 ** 31 - 1
 
 export const segmentOf = ({ bytes, log = LOG, stamp = "20260909-043310", suffix = "" }: File): Segment => ({
   path: `${log.path}.${stamp}${suffix}`,
@@ -106,22 +108,45 @@ const read = async function* (file: File, codec: Codec | null): AsyncGenerator<U
   }
 }
 
-/** A clock that is as fast as the real one, but can be set ahead. */
+/** A clock that is as fast as the real one, but can be set ahead; who sleeps wakes as it says. */
 export const makeClock = (): { readonly clock: Clock.Clock; readonly advance: (ms: number) => void } => {
   const real = Effect.runSync(Clock.clockWith(Effect.succeed))
   let aheadMs = 0
+  const sleepers = new Set<{ readonly untilMs: number; readonly wake: () => void }>()
+  const nowMs = (): number => real.currentTimeMillisUnsafe() + aheadMs
   const nanos = (at: bigint): bigint => at + BigInt(aheadMs) * 1_000_000n
   const clock: Clock.Clock = {
     ...real,
-    currentTimeMillisUnsafe: () => real.currentTimeMillisUnsafe() + aheadMs,
-    currentTimeMillis: Effect.sync(() => real.currentTimeMillisUnsafe() + aheadMs),
+    currentTimeMillisUnsafe: nowMs,
+    currentTimeMillis: Effect.sync(nowMs),
     currentTimeNanosUnsafe: () => nanos(real.currentTimeNanosUnsafe()),
     currentTimeNanos: Effect.sync(() => nanos(real.currentTimeNanosUnsafe())),
     monotonicTimeNanosUnsafe: () => nanos(real.monotonicTimeNanosUnsafe()),
     monotonicTimeNanos: Effect.sync(() => nanos(real.monotonicTimeNanosUnsafe())),
-    sleep: (duration) => real.sleep(duration),
+    sleep: (duration) =>
+      Effect.callback<void>((resume) => {
+        const ms = Duration.toMillis(duration)
+        const timer = setTimeout(() => sleeper.wake(), Math.min(ms, MAX_TIMER_MS))
+        const forget = (): void => {
+          clearTimeout(timer)
+          sleepers.delete(sleeper)
+        }
+        const sleeper = {
+          untilMs: nowMs() + ms,
+          wake: () => {
+            forget()
+            resume(Effect.void)
+          },
+        }
+        sleepers.add(sleeper)
+        return Effect.sync(forget)
+      }),
   }
-  return { clock, advance: (ms) => void (aheadMs += ms) }
+  const advance = (ms: number): void => {
+    aheadMs += ms
+    for (const sleeper of [...sleepers]) if (sleeper.untilMs <= nowMs()) sleeper.wake()
+  }
+  return { clock, advance }
 }
 
 export interface Node {
