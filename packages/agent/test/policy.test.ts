@@ -368,10 +368,10 @@ describe("what a guard records about a segment", () => {
       const cyclic: Record<string, unknown> = {}
       cyclic["self"] = cyclic
       const rubbish: ReadonlyArray<readonly [unknown, string]> = [
-        [undefined, "can't be stored as JSON: it is nothing"],
-        [{ n: 2n }, "can't be stored as JSON: Do not know how to serialize a BigInt"],
-        [{ text: "x".repeat(20_000) }, "is larger than an event may be: 20011 of 16384 characters"],
-        [new Date(0), "can't be read back by its schema"],
+        [undefined, "has data that JSON has no form for"],
+        [{ n: 2n }, "can't be told as JSON: Do not know how to serialize a BigInt"],
+        [{ text: "x".repeat(20_000) }, "has 20011 characters of data; at most 16384 are kept"],
+        [new Date(0), "can't be read back from JSON: ✖ Invalid input"],
       ]
       for (const [data, problem] of rubbish) {
         const on = recording()

@@ -273,7 +273,7 @@ describe("guards", () => {
     [
       "answers with a promise",
       of("s3", { beforeRemove: (async () => allow) as unknown as NonNullable<Contributions["beforeRemove"]> }),
-      "it returned no Effect",
+      "beforeRemove returned no Effect; wrap a promise in Effect.tryPromise",
     ],
     ["answers nothing", guard("s3", Effect.succeed(undefined)), "it answered neither Allow nor Defer"],
     ["answers null", guard("s3", Effect.succeed(null)), "it answered neither Allow nor Defer"],
@@ -724,26 +724,26 @@ describe("what a guard records", () => {
 
 describe("contributions that no compiler has seen", () => {
   it.effect.each([
+    [{ beforeremove: () => allow }, "setup", '✖ Unrecognized key: "beforeremove"'],
+    [{ toString: (): string => "" }, "setup", '✖ Unrecognized key: "toString"'],
+    [{ beforeRemove: true }, "beforeRemove", "✖ must be a function\n  → at beforeRemove"],
+    [{ beforeRemove: null }, "beforeRemove", "✖ must be a function\n  → at beforeRemove"],
+    [{ guard: 300 }, "beforeRemove", "✖ Invalid input: expected object, received number\n  → at guard"],
+    [{ observe: "all" }, "observe", "✖ must be a function\n  → at observe"],
+    [{ codecs: {} }, "codecs", "✖ Invalid input: expected array, received object\n  → at codecs"],
+    [{ codecs: [null] }, "codecs", "✖ Invalid input: expected object, received null\n  → at codecs[0]"],
     [
-      { beforeremove: () => allow },
-      "setup",
-      'it contributes "beforeremove", but there are only codecs, beforeRemove, guard, observe, events, tracer',
+      { codecs: [{ id: "x", suffix: ".x" }] },
+      "codecs",
+      "✖ must be a function\n  → at codecs[0].encode\n✖ must be a function\n  → at codecs[0].decode",
     ],
     [
-      { toString: (): string => "" },
-      "setup",
-      'it contributes "toString", but there are only codecs, beforeRemove, guard, observe, events, tracer',
+      { codecs: [{ suffix: ".x", encode: identity, decode: identity }] },
+      "codecs",
+      "✖ Invalid input: expected string, received undefined\n  → at codecs[0].id",
     ],
-    [{ beforeRemove: true }, "beforeRemove", "beforeRemove must be a function"],
-    [{ beforeRemove: null }, "beforeRemove", "beforeRemove must be a function"],
-    [{ guard: 300 }, "beforeRemove", "guard must be an object"],
-    [{ observe: "all" }, "observe", "observe must be a function"],
-    [{ codecs: {} }, "codecs", "codecs must be a list of codecs"],
-    [{ codecs: [null] }, "codecs", "codecs must be a list of codecs"],
-    [{ codecs: [{ id: "x", suffix: ".x" }] }, "codecs", "codecs must be a list of codecs"],
-    [{ codecs: [{ suffix: ".x", encode: identity, decode: identity }] }, "codecs", "codecs must be a list of codecs"],
-    [{ events: { "s3.Shipped": {} } }, "events", "events must be zod schemas by type"],
-    [{ events: [] }, null, ""],
+    [{ events: { "s3.Shipped": {} } }, "events", '✖ must be a zod schema\n  → at events["s3.Shipped"]'],
+    [{ events: [] }, "events", "✖ Invalid input: expected record, received array\n  → at events"],
     [
       { events: { "s3.": z.unknown() } },
       "events",
@@ -754,7 +754,7 @@ describe("contributions that no compiler has seen", () => {
       "events",
       "the type s3.a.b isn't <plugin>.<Name>: lower-case letters, digits and dashes, a dot, then letters and digits",
     ],
-    [{ tracer: {} }, "tracer", "tracer must be a tracer of effect's"],
+    [{ tracer: {} }, "tracer", "✖ must be a tracer of effect's: it has no function span\n  → at tracer"],
     [{ codecs: undefined, beforeRemove: undefined }, null, ""],
   ] as const)("are refused if they are wrong: %j", ([contributions, slot, detail]) =>
     Effect.gen(function* () {

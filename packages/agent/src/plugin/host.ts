@@ -155,26 +155,31 @@ export const tellObservers = (
   observers: Composed["observers"],
   { flush, lastPosition, subscribe }: Pick<Recorder, "flush" | "lastPosition" | "subscribe">,
 ): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.forEach(
-    observers,
-    ({ observe, plugin }) =>
+  Effect.gen(function* () {
+    if (observers.length === 0) return
+    const telling = yield* Effect.forEach(observers, ({ observe, plugin }) =>
       Effect.gen(function* () {
+        let toldUpTo = lastPosition()
+        let upTo = Infinity
+        const all = yield* Deferred.make<void>()
         const events = yield* subscribe
-        const tell = (event: Envelope): Effect.Effect<void> =>
-          Effect.suspend(() => observe(event)).pipe(
-            Effect.timeout(OBSERVE_LIMIT_MS),
-            Effect.catchCause((cause) =>
-              Cause.hasInterruptsOnly(cause)
-                ? Effect.interrupt
-                : Effect.logWarning(`plugin ${plugin}, observe: ${Cause.prettyErrors(cause)[0]?.message ?? "failed"}`),
-            ),
+        const tell = Effect.gen(function* () {
+          const event = yield* PubSub.take(events)
+          yield* Effect.timeout(observe(event), OBSERVE_LIMIT_MS).pipe(
+            Effect.catchCause((cause) => Effect.logWarning(`plugin ${plugin}, observe: ${firstMessage(cause)}`)),
           )
-        yield* Effect.forkScoped(Effect.forever(Effect.flatMap(PubSub.take(events), tell)))
-        // `once` ends as soon as the last event is stored; what was published by then is told, for as long as one event may take.
-        const rest = Effect.flatMap(PubSub.takeUpTo(events, Number.MAX_SAFE_INTEGER), (left) =>
-          Effect.forEach(left, tell, { discard: true }),
-        )
-        yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(Effect.interruptible(rest), OBSERVE_LIMIT_MS)))
+          toldUpTo = event.position
+          if (toldUpTo >= upTo) yield* Deferred.succeed(all, undefined)
+        })
+        yield* Effect.forkScoped(Effect.forever(tell))
+        return Effect.suspend(() => {
+          upTo = lastPosition()
+          return toldUpTo >= upTo ? Effect.void : Deferred.await(all)
+        })
       }),
-    { discard: true },
-  )
+    )
+    const last = Effect.forEach(telling, (told) => told, { concurrency: "unbounded", discard: true })
+    yield* Effect.addFinalizer(() =>
+      Effect.andThen(flush, Effect.interruptible(Effect.timeoutOption(last, LAST_EVENTS_MS))),
+    )
+  })

@@ -325,8 +325,8 @@ describe("a codec", () => {
 })
 
 describe("what a plugin opened", () => {
-  const opening = (opened: Effect.Effect<unknown, never, Scope.Scope>): Configured =>
-    definePlugin({ name: "bad", api: 1, config: z.strictObject({}), setup: () => Effect.as(opened, {}) })()
+  const opening = (opened: Effect.Effect<unknown, never, Scope.Scope>, name = "bad"): Configured =>
+    definePlugin({ name, api: 1, config: z.strictObject({}), setup: () => Effect.as(opened, {}) })()
   const onceWith = (plugins: ReadonlyArray<Configured>) =>
     logged(
       Effect.gen(function* () {
@@ -350,7 +350,7 @@ describe("what a plugin opened", () => {
     Effect.gen(function* () {
       const closed: Array<string> = []
       const listener = (name: string) => Effect.addFinalizer(() => Effect.sync(() => void closed.push(name)))
-      const plugins = [opening(Effect.andThen(listener("a"), listener("b"))), opening(listener("c"))]
+      const plugins = [opening(Effect.andThen(listener("a"), listener("b"))), opening(listener("c"), "second")]
       const { lines, value } = yield* onceWith(plugins)
       assert.deepStrictEqual([value, closed, lines], [1, ["c", "b", "a"], []])
     }),
@@ -359,7 +359,10 @@ describe("what a plugin opened", () => {
     Effect.gen(function* () {
       const closed: Array<string> = []
       const { lines, value } = yield* onceWith([
-        opening(Effect.addFinalizer(() => Effect.sync(() => void closed.push("other")))),
+        opening(
+          Effect.addFinalizer(() => Effect.sync(() => void closed.push("other"))),
+          "other",
+        ),
         opening(Effect.addFinalizer(() => Effect.die(new Error("stuck lid")))),
       ])
       assert.deepStrictEqual([value, closed, lines], [1, ["other"], ["warn: plugin bad failed to close: stuck lid"]])
@@ -457,7 +460,7 @@ describe("a plugin that can't be set up stops the start, with one clear error an
     [
       "whose guard's limit is no number",
       bringing({ beforeRemove: () => Effect.never, guard: { limitMs: "5" } }),
-      "plugin broken, beforeRemove: ✖ Invalid input: expected number, received string\n  → at guard.limitMs",
+      "plugin broken, beforeRemove: guard.limitMs is 5, not more than 0 and at most 60 minutes",
     ],
     [
       "bringing codecs that are no list",

@@ -10,6 +10,7 @@ import { formatDuration } from "../unit/duration.ts"
 import { quoted } from "../unit/quoted.ts"
 import { apart } from "./apart.ts"
 import type { Codec } from "./codec.ts"
+import { contributionsProblem } from "./contributions.ts"
 import { type Contributions, type Doomed, PluginError, type Verdict } from "./plugin.ts"
 
 /** A guard that takes longer counts as one that defers, unless it says how long it may take … */
@@ -96,7 +97,7 @@ export const compose = (all: ReadonlyArray<Contributed>): Effect.Effect<Composed
       const { beforeRemove, events = {}, guard = {} } = contributions
       if (beforeRemove === undefined) continue
       const { early = false, limitMs = GUARD_LIMIT_MS } = guard
-      if (!(limitMs > 0 && limitMs <= GUARD_LIMIT_MAX_MS)) {
+      if (typeof limitMs !== "number" || !(limitMs > 0 && limitMs <= GUARD_LIMIT_MAX_MS)) {
         const most = `${GUARD_LIMIT_MAX_MS / 60_000} minutes`
         return yield* refuse(
           plugin,
@@ -130,51 +131,8 @@ const refuse = (plugin: string, slot: PluginError["slot"], detail: string): Effe
     }),
   )
 
-type Slot = keyof Contributions
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null
-const has = (value: unknown, ...methods: ReadonlyArray<string>): boolean =>
-  isObject(value) && methods.every((name) => typeof value[name] === "function")
-const isCodec = (value: unknown): boolean =>
-  has(value, "encode", "decode") &&
-  isObject(value) &&
-  typeof value["id"] === "string" &&
-  typeof value["suffix"] === "string"
-/** What each slot takes. */
-const SLOTS: { readonly [S in Slot]: readonly [what: string, isRight: (value: unknown) => boolean] } = {
-  codecs: ["a list of codecs", (value) => Array.isArray(value) && value.every(isCodec)],
-  beforeRemove: ["a function", (value) => typeof value === "function"],
-  guard: ["an object", isObject],
-  observe: ["a function", (value) => typeof value === "function"],
-  events: [
-    "zod schemas by type",
-    (value) => isObject(value) && Object.values(value).every((one) => has(one, "safeParse")),
-  ],
-  tracer: ["a tracer of effect's", (value) => has(value, "span")],
-}
-const isSlot = (name: string): name is Slot => Object.hasOwn(SLOTS, name)
-
-/**
- * What is wrong with what a set-up returned, and in which slot; null if nothing is. What no compiler has looked at may be anything, and a guard under
- * a misspelt name would be one that is never asked.
- */
-export const contributionsProblem = (
-  contributions: unknown,
-): { readonly slot: PluginError["slot"]; readonly detail: string } | null => {
-  if (!isObject(contributions)) return { slot: "setup", detail: "its setup returned no contributions" }
-  for (const [name, value] of Object.entries(contributions)) {
-    if (!isSlot(name)) {
-      return {
-        slot: "setup",
-        detail: `it contributes ${quoted(name)}, but there are only ${Object.keys(SLOTS).join(", ")}`,
-      }
-    }
-    const [what, isRight] = SLOTS[name]
-    const slot = name === "guard" ? "beforeRemove" : name
-    if (value !== undefined && !isRight(value)) return { slot, detail: `${name} must be ${what}` }
-  }
-  return null
-}
 
 const codecProblem = ({ id, suffix }: Codec, owners: ReadonlyMap<string, string>): string | null => {
   if (id === NO_COMPRESSION || !/^[a-z0-9-]+$/.test(id)) {
@@ -241,19 +199,8 @@ const answerOf = (guard: Guard, doomed: Doomed): Effect.Effect<Verdict, PluginEr
   Effect.suspend(() => {
     const answer: unknown = guard.ask(doomed)
     if (Effect.isEffect(answer)) return answer as Effect.Effect<Verdict, PluginError>
-    return Effect.die(new Error("it returned no Effect"))
+    return Effect.die(new Error("beforeRemove returned no Effect; wrap a promise in Effect.tryPromise"))
   })
-
-/** In a fiber of its own: a guard that can't be interrupted, or that hangs while it is, holds up nobody for long. */
-const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.uninterruptibleMask((restore) =>
-    // At once, so that a guard that only decides has answered before anything else happens.
-    Effect.flatMap(Effect.forkDetach(effect, { startImmediately: true }), (fiber) =>
-      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
-        Effect.timeoutOption(Effect.interruptible(Fiber.interrupt(fiber)), GUARD_STOP_MS),
-      ),
-    ),
-  )
 
 /** A question of one guard's own. After `end`, what the guard left open is closed, and it neither reads nor records any more. */
 const doomedFor = (
