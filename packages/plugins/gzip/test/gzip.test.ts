@@ -2,14 +2,14 @@
 import { spawnSync } from "node:child_process"
 import { gunzipSync, gzipSync } from "node:zlib"
 import { type Codec, compose } from "@cordwood/core"
-import { codecSuite } from "@cordwood/core/testing"
+import { codecSuite, setUp } from "@cordwood/core/testing"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import * as z from "zod"
 import { gzip } from "../src/index.ts"
 
 const codecOf = async (config: z.input<typeof gzip.config> = {}): Promise<Codec> => {
-  const contributions = await Effect.runPromise(Effect.scoped(gzip.setup(gzip.config.parse(config))))
+  const contributions = await Effect.runPromise(Effect.scoped(setUp(gzip(config))))
   const { codecs } = await Effect.runPromise(compose([{ plugin: gzip.name, contributions }]))
   return codecs[0]!
 }
