@@ -144,7 +144,7 @@ export const makeClock = (): { readonly clock: Clock.Clock; readonly advance: (m
   }
   const advance = (ms: number): void => {
     aheadMs += ms
-    for (const sleeper of [...sleepers]) if (sleeper.untilMs <= nowMs()) sleeper.wake()
+    for (const sleeper of sleepers) if (sleeper.untilMs <= nowMs()) sleeper.wake()
   }
   return { clock, advance }
 }
