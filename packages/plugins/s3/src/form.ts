@@ -70,14 +70,15 @@ export const unreadable = (error: unknown): Kept => {
 
 export const measure = (config: Config, doomed: Doomed): Effect.Effect<Raw, Kept> =>
   reading(async (signal) => {
-    const digest = digestSink({ md5: wantsMd5(config) })
+    // What goes in parts has an MD5 for each.
+    const digest = digestSink({ md5: wantsMd5(config) && doomed.segment.bytes <= config.partSize })
     const lines = linesSink()
     await readInto(doomed.raw(), signal, digest, lines)
     return { ...digest.done(), ...lines.done() }
   })
 
 /** AWS's own S3 keeps real checksums; of other servers some know nothing but MD5. */
-const wantsMd5 = ({ endpoint }: Config): boolean => endpoint !== undefined
+export const wantsMd5 = ({ endpoint }: Config): boolean => endpoint !== undefined
 
 /** What is to be stored, known before it is sent, and proven to decode to what was written. */
 export const pack = (config: Config, form: Form, raw: Raw): Effect.Effect<Packed, Kept> => {

@@ -8,7 +8,7 @@ import type { Head, NewObject, Replaces, S3 } from "./client.ts"
 import type { Config } from "./config.ts"
 import type { Conflict, Shipped, UploadBegan } from "./events.ts"
 import { S3Failure } from "./failure.ts"
-import { type Form, formOf, Kept, measure, pack, type Packed, type Raw, reading, unreadable } from "./form.ts"
+import { type Form, formOf, Kept, measure, pack, type Packed, type Raw, reading, unreadable, wantsMd5 } from "./form.ts"
 import { keyOf } from "./key.ts"
 import { metadataOf } from "./metadata.ts"
 import { checksumIn, type Found, hold, type Proven } from "./proof.ts"
@@ -153,7 +153,7 @@ const send = (asked: Asked): Effect.Effect<Proven, Trouble> =>
       }
       const { concurrency, partSize } = config
       return Effect.catchTag(
-        uploadInParts(s3, { object, source, partSize, concurrency, buffers, replaces, began }),
+        uploadInParts(s3, { object, source, partSize, concurrency, md5: wantsMd5(config), buffers, replaces, began }),
         "ReadFailure",
         ({ error }) => Effect.fail(unreadable(error)),
       )

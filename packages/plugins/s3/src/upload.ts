@@ -2,12 +2,11 @@
  * Getting bytes to S3: in one request, or in parts. Holds at most so many parts in memory as there are `buffers`, over all segments. A
  * multipart upload that isn't completed is aborted, whatever ended it. Doesn't look at what lies there, and proves nothing: see ship.ts.
  */
-import { createHash } from "node:crypto"
 import { crc32 } from "node:zlib"
 import { Data, Effect, type Semaphore, Stream } from "effect"
 import type { NewObject, Part, PartReceipt, Replaces, S3 } from "./client.ts"
 import type { S3Failure } from "./failure.ts"
-import { crcText, type Digest, digestSink } from "./reading.ts"
+import { crcText, type Digest, md5Hash } from "./reading.ts"
 
 /** S3's most for one upload. Beyond partSize × this, parts are larger than partSize. */
 const MAX_PARTS = 10_000
@@ -45,6 +44,8 @@ export const readWhole = async ({ open, stored }: Source, signal: AbortSignal): 
   return body
 }
 
+const md5Of = (bytes: Uint8Array): string | null => md5Hash()?.update(bytes).digest("hex") ?? null
+
 /** Cuts a source into parts of one size, the last one shorter. `next` is null at the end. */
 const cutter = (source: AsyncIterable<Uint8Array>, bytes: number, partBytes: number) => {
   const iterator = source[Symbol.asyncIterator]()
@@ -74,19 +75,11 @@ const cutter = (source: AsyncIterable<Uint8Array>, bytes: number, partBytes: num
     left -= at
     crc = crc32(body, crc)
     number += 1
-    const digest = digestOfPart(body, md5)
-    return { number, body, ...digest }
+    return { number, body, crc32: crcText(crc32(body)), md5: md5 ? md5Of(body) : null }
   }
   // Not waited for: a read that hangs would hang here, too.
   const close = (): void => void iterator.return?.()?.catch(() => undefined)
   return { next, crc32: () => crcText(crc), close }
-}
-
-const digestOfPart = (body: Uint8Array, wantsMd5: boolean): Pick<Part, "crc32" | "md5"> => {
-  if (!wantsMd5) return { crc32: crcText(crc32(body)), md5: null }
-  const sink = digestSink({ md5: true })
-  sink.update(body)
-  return sink.done()
 }
 
 export interface Multipart<E> {
@@ -94,6 +87,8 @@ export interface Multipart<E> {
   readonly source: Source
   readonly partSize: number
   readonly concurrency: number
+  /** Whether parts are sent with their MD5, for servers that know no other checksum. */
+  readonly md5: boolean
   readonly buffers: Semaphore.Semaphore
   readonly replaces: Replaces
   /** Told of the upload as soon as there is one. */
@@ -139,20 +134,20 @@ const abortLeftBehind = (s3: S3, key: string): Effect.Effect<void, S3Failure> =>
   )
 
 const etagOf = (parts: ReadonlyArray<PartReceipt>): string | null => {
-  const hash = createHash("md5")
+  const hash = md5Hash()
   for (const { md5 } of parts) {
     if (md5 === null) return null
-    hash.update(md5, "hex")
+    hash?.update(md5, "hex")
   }
-  return `"${hash.digest("hex")}-${parts.length}"`
+  return hash === null ? null : `"${hash.digest("hex")}-${parts.length}"`
 }
 
 const sendParts = <E>(
   s3: S3,
-  { buffers, concurrency, object, partSize, source }: Multipart<E>,
+  { buffers, concurrency, md5, object, partSize, source }: Multipart<E>,
   uploadId: string,
 ): Effect.Effect<ReadonlyArray<PartReceipt>, S3Failure | ReadFailure> => {
-  const { bytes, crc32, md5 } = source.stored
+  const { bytes, crc32 } = source.stored
   const partBytes = Math.max(partSize, Math.ceil(bytes / MAX_PARTS))
   return Effect.acquireUseRelease(
     Effect.sync(() => ({ cut: cutter(source.open(), bytes, partBytes), held: { count: 0 } })),
@@ -169,7 +164,7 @@ const sendParts = <E>(
         return buffers.release(1)
       })
       const read = Effect.tryPromise({
-        try: (signal) => cut.next(md5 !== null, signal),
+        try: (signal) => cut.next(md5, signal),
         catch: (error) => new ReadFailure({ error }),
       })
       return Stream.unfold(0, (sent: number) =>
