@@ -115,7 +115,7 @@ export const Config = z.strictObject({
       "REDUCED_REDUNDANCY",
     ])
     .optional()
-    .meta({ description: "The objects' storage class; the bucket's default if not given." }),
+    .meta({ description: "The objects' storage class; STANDARD if not given." }),
   sse: Sse.optional().meta({
     description: "Encryption at rest: AES256, or { kmsKeyId } for SSE-KMS. If not given, the bucket's default.",
   }),
