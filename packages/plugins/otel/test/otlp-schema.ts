@@ -1,19 +1,13 @@
-// Decodes OTLP by the public schema (schema/*.proto, as OpenTelemetry publishes it), protobuf and JSON alike. Uses nothing of any exporter.
+// Decodes OTLP by the public schema (schema/*.proto: its names, numbers and types), protobuf and JSON alike. Uses nothing of any exporter.
 import { readdirSync, readFileSync } from "node:fs"
 import protobuf from "protobufjs"
 
 const root = new protobuf.Root()
 const folder = new URL("schema/", import.meta.url)
-// The files import each other by their paths upstream; here all of them are read into one root.
+// All of them are read into one root: none imports another.
 for (const name of readdirSync(folder).filter((name) => name.endsWith(".proto"))) {
   protobuf.parse(readFileSync(new URL(name, folder), "utf8"), root, { keepCase: false })
 }
-// Fields that the schema got since that copy.
-const later = (type: string, name: string, id: number, kind: string): void =>
-  void root.lookupType(`opentelemetry.proto.${type}`).add(new protobuf.Field(name, id, kind))
-later("trace.v1.Span", "flags", 16, "fixed32")
-later("trace.v1.Span.Link", "flags", 6, "fixed32")
-later("logs.v1.LogRecord", "eventName", 12, "string")
 root.resolveAll()
 
 export type Signal = "traces" | "metrics" | "logs"

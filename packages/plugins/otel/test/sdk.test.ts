@@ -81,7 +81,7 @@ describe.each(["http/protobuf", "http/json"] as const)("over %s, a collector", (
         events: [],
         links: [],
         status: { code: "STATUS_CODE_UNSET", message: "" },
-        scope: { name: "@cordwood/plugin-otel", version: "1.2.3" },
+        scope: { name: "@cordwood/plugin-otel", version: "1.2.3", attributes: [] },
         resource: {
           "service.name": "cordwood",
           "service.version": "1.2.3",
