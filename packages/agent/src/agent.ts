@@ -24,7 +24,7 @@ import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
-import { type Applied, type PassPorts, Waiting } from "./pass/watched.ts"
+import { type Applied, Freeing, type PassPorts, Waiting } from "./pass/watched.ts"
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
@@ -139,6 +139,7 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
             policyFor: ready.policyFor,
             deferred: settings.policy.deferred,
             waiting: new Waiting(),
+            freeing: new Freeing(),
             pressureLane: yield* Semaphore.make(1),
             newId: ports.newId,
             stopping: () => stopped,

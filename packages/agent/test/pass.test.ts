@@ -18,6 +18,7 @@ import * as fc from "fast-check"
 import { pass } from "../src/pass/pass.ts"
 import {
   type Applied,
+  Freeing,
   newTally,
   type PassPorts,
   type Tally,
@@ -72,6 +73,7 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
       policyFor: () => applied,
       deferred: policy.deferred,
       waiting: new Waiting(),
+      freeing: new Freeing(),
       pressureLane: yield* Semaphore.make(1),
       newId,
       stopping: () => false,

@@ -8,6 +8,7 @@ import {
   Journal,
   type Labels,
   type Log,
+  LogFiles,
   percentileOf,
   type Source,
   type Verdict,
@@ -556,12 +557,57 @@ describe("what guards keep", () => {
       const paths = closed(on, "a", ["1".repeat(100), "2".repeat(100), "newest"])
       on.world.write(pathOf("a"), text.encode("active"), START)
       on.world.resize(0)
-      yield* once(on, ["a"], { policy: dropping({ minFree: 1 }), plugins: [keeping()] })
+      yield* once(on, ["a"], { policy: dropping({ minFree: 1_000 }), plugins: [keeping()] })
       assert.deepStrictEqual(removals(on), [
         { path: paths[0], bytes: 100, reason: "pressure" },
         { path: paths[1], bytes: 100, reason: "pressure" },
       ])
       assert.deepStrictEqual(on.world.paths(), [pathOf("a"), ...paths.slice(2)])
+    }),
+  )
+
+  it.effect("gives way no further than it must when somebody else removes some of it meanwhile", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = recording()
+      const paths = closed(on, "a", ["1".repeat(100), "2".repeat(100), "3".repeat(100), "4".repeat(100), "newest"])
+      const guard = guarding({
+        beforeRemove: ({ segment }) =>
+          Effect.sync(() => {
+            if (segment.path === paths[3]) for (const path of paths.slice(0, 2)) on.world.unlink(path, START)
+            return defer("the other side is away")
+          }),
+      })
+      yield* once(on, ["a"], { policy: dropping({ maxSize: 250 }), plugins: [guard] })
+      assert.deepStrictEqual(removals(on), [])
+      assert.deepStrictEqual(on.world.paths(), [pathOf("a"), ...paths.slice(2)])
+    }),
+  )
+
+  it.effect("gives way no further than it must on a file system that tells late of what was freed", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = recording()
+      const paths = closed(
+        on,
+        "a",
+        ["1", "2", "3", "4", "5"].map((digit) => digit.repeat(100)),
+      )
+      const files = Layer.sync(LogFiles, () => ({ ...on.world.files(), free: () => Effect.succeed(1_000) }))
+      const late = { ...on, ports: { ...on.ports, files } }
+      const options = { policy: dropping({ minFree: 1_150 }), plugins: [keeping()] }
+      const agent = yield* agentOf(late, () => ["a"], options)
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("25 seconds")
+      yield* settle(on)
+      assert.deepStrictEqual(
+        removals(on).map((removed) => (removed as { path: string }).path),
+        paths.slice(0, 2),
+      )
+      // What hasn't been freed by then never will be: it was somebody else's, too.
+      yield* TestClock.adjust("20 seconds")
+      yield* settle(on)
+      assert.deepStrictEqual(removals(on).length, 4)
     }),
   )
 

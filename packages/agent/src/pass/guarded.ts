@@ -99,6 +99,7 @@ export const giveWay = (record: PassRecord, { segment }: Remove): Effect.Effect<
     const why = yield* pressureOn(record.ports, record.log.path)
     if (why === null) return false
     yield* removed(record, segment, "pressure", false)
+    record.ports.freeing.began(segment.bytes, yield* monotonicMs)
     yield* Effect.logWarning(
       `${segment.path} was dropped although a guard kept it: ${formatBytes(segment.bytes)} of log are gone; ${why}`,
     )
@@ -110,23 +111,32 @@ const removed = (
   segment: Segment,
   reason: "max-files" | "pressure",
   unchanged: boolean,
-): Effect.Effect<void, LogFilesError> =>
-  Effect.map(
-    goes(record, segment, { unchanged }, (bytes) => ({ type: "Removed", data: { path: segment.path, bytes, reason } })),
-    () => {
-      record.watched.pauses.delete(askedKey(segment))
-      record.ports.waiting.remove(record.log.path, segment.stamp)
-      record.tally.removed += 1
-    },
+): Effect.Effect<void, LogFilesError> => {
+  const waitsNoLonger = Effect.sync(() => {
+    record.watched.pauses.delete(askedKey(segment))
+    record.ports.waiting.remove(record.log.path, segment.stamp)
+  })
+  return goes(record, segment, { unchanged }, (bytes) => ({
+    type: "Removed",
+    data: { path: segment.path, bytes, reason },
+  })).pipe(
+    Effect.tap(() => Effect.sync(() => void (record.tally.removed += 1))),
+    Effect.tap(() => waitsNoLonger),
+    // Somebody else has removed it: nothing else must give way for it.
+    Effect.tapError((error) => (error.reason === "NotFound" ? waitsNoLonger : Effect.void)),
   )
+}
 
 /** Why what guards keep must give way now; null: it need not. */
-export const pressureOn = ({ deferred, files, waiting }: PassPorts, active: string): Effect.Effect<string | null> =>
+export const pressureOn = (
+  { deferred, files, freeing, waiting }: PassPorts,
+  active: string,
+): Effect.Effect<string | null> =>
   Effect.gen(function* () {
     if (deferred.onPressure === "hold") return null
     // A file system that doesn't say how full it is can't be a reason to drop a log.
-    const freeBytes =
-      deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
+    const free = deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
+    const freeBytes = free === null ? null : freeing.withOwed(free, yield* monotonicMs)
     return givesWay(deferred, { waitingBytes: waiting.bytes, freeBytes })
   })
 

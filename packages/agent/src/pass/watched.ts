@@ -30,6 +30,8 @@ export interface PassPorts {
   readonly deferred: DeferredLimits
   /** Segments that guards keep beyond what retention allows. */
   readonly waiting: Waiting
+  /** What was dropped, and isn't told of as free yet. */
+  readonly freeing: Freeing
   /** Held while it is decided that something must give way, and done: else several logs would each make room for the same bytes. */
   readonly pressureLane: Semaphore.Semaphore
   readonly newId: () => string
@@ -73,6 +75,31 @@ export class Waiting {
     let sum = 0
     for (const segments of this.#bytes.values()) for (const bytes of segments.values()) sum += bytes
     return sum
+  }
+}
+
+/** btrfs frees what was removed when it commits, every 30 s by default; what isn't free by then is held open by somebody. */
+const FREEING_MS = 35_000
+
+/**
+ * Bytes of files that were removed to make room, and that the file system doesn't tell of yet: some free in the background (XFS), or at their next
+ * commit (btrfs). Without it, all that waits would be dropped before the first of it is seen to have helped.
+ */
+export class Freeing {
+  #lastFree = 0
+  #owed: { readonly fromFree: number; readonly bytes: number; readonly untilMs: number } | null = null
+
+  /** After what was found free, with what is still owed. Half of it seen counts as all of it: others write meanwhile. */
+  withOwed(free: number, nowMs: number): number {
+    this.#lastFree = free
+    if (this.#owed !== null && (nowMs >= this.#owed.untilMs || free >= this.#owed.fromFree + this.#owed.bytes / 2)) {
+      this.#owed = null
+    }
+    return free + (this.#owed?.bytes ?? 0)
+  }
+  began(bytes: number, nowMs: number): void {
+    const { bytes: before, fromFree } = this.#owed ?? { bytes: 0, fromFree: this.#lastFree }
+    this.#owed = { fromFree, bytes: before + bytes, untilMs: nowMs + FREEING_MS }
   }
 }
 
