@@ -35,8 +35,9 @@ const VALUES = {
   pod: ({ log }) => log.pod ?? directoryOf(log.path).slice(1),
   uid: ({ log }) => log.podUid ?? "",
   container: ({ log }) => log.container ?? "",
-  // The kubelet calls the log of a container's nth restart n.log.
-  restart: ({ log }) => /^(\d{1,10})\.log$/.exec(nameOf(log.path))?.[1] ?? nameOf(log.path),
+  // The kubelet calls the log of a container's nth restart n.log. Elsewhere, 5.log and 5 are two logs.
+  restart: ({ log }) =>
+    (log.pod === undefined ? null : /^(\d{1,10})\.log$/.exec(nameOf(log.path))?.[1]) ?? nameOf(log.path),
   stamp: ({ stamp }) => stamp,
   sha16: ({ sha256 }) => sha256.slice(0, 16),
   sha256: ({ sha256 }) => sha256,

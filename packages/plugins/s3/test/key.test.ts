@@ -23,6 +23,8 @@ describe("the usual key", () => {
     ["/var/log/nginx/access.log", "var%2Flog%2Fnginx_____access.log_"],
     ["/access_log", "______access%5Flog_"],
     ["/x/0012345678901.log", "x_____0012345678901.log_"],
+    ["/x/5.log", "x_____5.log_"],
+    ["/x/5", "x_____5_"],
   ])("of a log that no pod wrote, %s, has its folder for a pod and its name for a restart", (path, expected) => {
     expect(keyOf(usual, { ...parts, log: { path } }, "")).toBe(
       `v1/cluster=demo/ns=_/dt=2026-09-09/hour=04/node=node-1.example/${expected}20260909-043310_0123456789abcdef.log`,
