@@ -37,6 +37,14 @@ export interface Candidate {
   readonly decode: Codec["decode"] | null
 }
 
+/** Before anything is sent. S3 says 403 of a key that is free where the agent may not list: what is denied now, the upload will tell of. */
+export const lookAhead = (s3: S3, key: string): Effect.Effect<Head | null, S3Failure> =>
+  Effect.catchIf(
+    s3.head(key),
+    ({ kind }) => kind === "setup" || kind === "rejected",
+    () => Effect.succeed(null),
+  )
+
 /** Holds an object against the segment: by what S3 says of it if that is enough, else by reading it. */
 export const hold = (s3: S3, { decode, etag, head, key, raw, stored }: Candidate): Effect.Effect<Found, S3Failure> => {
   if (head.rawSha256 !== null && head.rawSha256 !== raw.sha256) return Effect.succeed({ _tag: "other", head })

@@ -11,7 +11,7 @@ import { S3Failure } from "./failure.ts"
 import { type Form, formOf, Kept, measure, pack, type Packed, type Raw, reading, unreadable, wantsMd5 } from "./form.ts"
 import { keyOf } from "./key.ts"
 import { metadataOf } from "./metadata.ts"
-import { checksumIn, type Found, hold, type Proven } from "./proof.ts"
+import { checksumIn, type Found, hold, lookAhead, type Proven } from "./proof.ts"
 import { readTold, stillThere, type Told } from "./told.ts"
 import { readWhole, uploadInParts } from "./upload.ts"
 
@@ -85,14 +85,6 @@ const receiptOf = (
     ...(told._tag === "shipped" && told.receipt.key !== key ? { supersedes: told.receipt.key } : {}),
     durationMs: nowMs - startedMs,
   }))
-
-/** S3 says 403 of a key that is free where the agent may not list: what is denied now, the upload will tell of. */
-const lookAhead = (s3: S3, key: string): Effect.Effect<Head | null, S3Failure> =>
-  Effect.catchIf(
-    s3.head(key),
-    ({ kind }) => kind === "setup" || kind === "rejected",
-    () => Effect.succeed(null),
-  )
 
 /**
  * Shipped before in another form: it was plain then, or of another codec, and the receipt is lost. Receipts aren't asked for here, as they name

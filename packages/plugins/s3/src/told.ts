@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import type { S3 } from "./client.ts"
 import { Conflict, Shipped, UploadBegan } from "./events.ts"
 import type { S3Failure } from "./failure.ts"
-import { checksumIn } from "./proof.ts"
+import { checksumIn, lookAhead } from "./proof.ts"
 import type { Digest } from "./reading.ts"
 
 /** The last that was recorded about a segment. */
@@ -35,7 +35,7 @@ export const stillThere = (s3: S3, receipt: Shipped, raw: Digest): Effect.Effect
   receipt.rawSha256 !== raw.sha256
     ? Effect.succeed(false)
     : Effect.map(
-        s3.head(receipt.key),
+        lookAhead(s3, receipt.key),
         (head) =>
           head !== null &&
           head.etag === receipt.etag &&

@@ -346,6 +346,16 @@ describe("asked again about a segment that was shipped", () => {
     expect(storedRight(strict.server, { bytes })).toBe(true)
   })
 
+  it("ships it again when the object is gone and S3, as listing isn't allowed, says that looking is denied", async () => {
+    const node = await start()
+    await node.ask({ bytes })
+    ;(strict.server.objects("logs") as Map<string, unknown>).clear()
+    const denied = { kind: "status", status: 403, code: "AccessDenied", match: { op: "HeadObject" } } as const
+    strict.server.faults.failNext({ ...denied, times: 2 })
+    expect(await node.ask({ bytes })).toEqual(Allow)
+    expect(storedRight(strict.server, { bytes })).toBe(true)
+  })
+
   it("ships it again when it grew, under a key of its own that says what it replaces", async () => {
     const node = await start()
     await node.ask({ bytes })
