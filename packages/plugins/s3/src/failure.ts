@@ -32,6 +32,10 @@ export class S3Failure extends Data.TaggedError("S3Failure")<{
   override get message(): string {
     return `${this.detail}; ${this.hint}`
   }
+  /** The word that spans have as their error.type. */
+  get reason(): string {
+    return this.code === "" ? this.kind : this.code
+  }
 }
 
 /** Whether the next segment would fail as well. */

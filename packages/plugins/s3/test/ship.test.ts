@@ -2,7 +2,7 @@
 import { createCipheriv, createHash } from "node:crypto"
 import { gunzipSync, gzipSync } from "node:zlib"
 import type { Codec } from "@cordwood/core"
-import { Effect, Fiber } from "effect"
+import { Cause, Effect, Fiber } from "effect"
 import { describe, expect, it } from "vitest"
 import { type Shipped, UploadBegan } from "../src/events.ts"
 import { crLines, type File, type Node, sha256 } from "./node.ts"
@@ -578,6 +578,20 @@ describe("when it is asked", () => {
 })
 
 describe("its trace", () => {
+  it("says of what fails which kind of failure it is, in the word that error.type takes", async () => {
+    const node = await start({ bucket: "no-such-bucket" })
+    await node.ask({ bytes: crLines(100) })
+    const reasons = node.spans.flatMap(({ name, status }) =>
+      status._tag === "Ended" && status.exit._tag === "Failure"
+        ? [[name, (Cause.squash(status.exit.cause) as { readonly reason?: unknown }).reason]]
+        : [],
+    )
+    expect(reasons).toEqual([
+      ["s3.ship", "NoSuchBucket"],
+      ["S3.PutObject", "NoSuchBucket"],
+    ])
+  })
+
   it("has a span for the segment, and one for each call, as OpenTelemetry names what AWS is asked", async () => {
     const node = await start()
     const bytes = crLines(6 * MiB)
