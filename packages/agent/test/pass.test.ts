@@ -183,6 +183,18 @@ describe("a pass", () => {
     }),
   )
 
+  it.effect("renames back also when the source dies of what can't be told", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const on = yield* bench(world)
+      const source = { ...on.watched.source, reopen: () => Effect.die(Object.create(null)) }
+      yield* wholePass({ ...on, watched: watch(log, source, on.watched.applied) })
+      assert.deepStrictEqual(onDisk(world), { "0.log": "first line, long" })
+    }),
+  )
+
   it.effect("renames back when the writer can't be told, and reports it once", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -2,6 +2,7 @@
  * What is thrown where nobody waits for it: in a plugin's timer, by a promise that it forgot. Node would end the program, and rotation with it; here it
  * is said, and the work goes on. Not for commands that only read.
  */
+import { messageOf } from "@cordwood/core"
 import { Effect, type Scope } from "effect"
 import { sayProblem } from "./failure.ts"
 
@@ -16,7 +17,7 @@ export const survivingStrays: Effect.Effect<void, never, Scope.Scope> = Effect.s
     count += 1
     if (count > MAX_TOLD) return
     const last = count === MAX_TOLD ? "; there were many, and further ones are not told" : ""
-    sayProblem(`something that nobody waits for failed: ${textOf(error)}${last}`, `${HINT}${placeOf(error)}`)
+    sayProblem(`something that nobody waits for failed: ${messageOf(error)}${last}`, `${HINT}${placeOf(error)}`)
   }
   return Effect.asVoid(
     Effect.acquireRelease(
@@ -33,17 +34,13 @@ export const survivingStrays: Effect.Effect<void, never, Scope.Scope> = Effect.s
   )
 })
 
-const textOf = (error: unknown): string => {
-  try {
-    return error instanceof Error ? error.message : String(error)
-  } catch {
-    return "something that can't be told"
-  }
-}
-
 /** Where it was thrown: the first frame says whose code it is. */
 const placeOf = (error: unknown): string => {
-  const stack = error instanceof Error ? error.stack : undefined
-  const frame = typeof stack === "string" ? /^ {4}(at .*)$/m.exec(stack)?.[1] : undefined
-  return frame === undefined ? "" : `: ${frame}`
+  try {
+    const stack = error instanceof Error ? error.stack : undefined
+    const frame = typeof stack === "string" ? /^ {4}(at .*)$/m.exec(stack)?.[1] : undefined
+    return frame === undefined ? "" : `: ${frame}`
+  } catch {
+    return ""
+  }
 }

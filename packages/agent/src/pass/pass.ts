@@ -4,6 +4,7 @@
  * Never fails: what goes wrong is an event and a line in the report, and the next step is done nevertheless.
  */
 import {
+  firstMessage,
   formatStamp,
   type Glance,
   isRotation,
@@ -223,7 +224,7 @@ const begin = (record: PassRecord, step: Step, does: Effect.Effect<boolean, LogF
     Effect.catch((error) => explain(record, step, error)),
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-      const message = Cause.prettyErrors(cause)[0]?.message ?? "unknown"
+      const message = firstMessage(cause, "unknown")
       const hint = "this is a bug; the log's files are as they were before the step. Please report it"
       return Effect.as(record.failed(stepName(step), pathOf(step), { reason: "Defect", message, hint }), false)
     }),

@@ -2,7 +2,7 @@
  * The steps that give a writer a fresh file. Uninterruptible from the first rename on, so that a stop never comes between it and the reopening;
  * whatever fails, the writer's bytes stay under one of two names. Each returns false if it did not come about.
  */
-import type { LogFilesError, Reopen, Rotate } from "@cordwood/core"
+import { type LogFilesError, messageOf, type Reopen, type Rotate } from "@cordwood/core"
 import { Cause, Effect } from "effect"
 import type { Explained, PassRecord } from "./pass-record.ts"
 
@@ -71,7 +71,7 @@ const tellWriter = ({ watched: { log, source } }: PassRecord): Effect.Effect<"to
     Effect.catchCause((cause) => {
       if (Cause.hasInterruptsOnly(cause)) return Effect.fail(refusal("Interrupted", "the agent was stopped meanwhile"))
       const error = Cause.squash(cause)
-      return Effect.fail(isExplained(error) ? error : refusal("Defect", String(error)))
+      return Effect.fail(isExplained(error) ? error : refusal("Defect", messageOf(error)))
     }),
   )
 }

@@ -10,7 +10,9 @@ import {
   type Contributed,
   type Contributions,
   contributionsProblem,
+  firstMessage,
   type Host,
+  messageOf,
   PLUGIN_API,
   PluginError,
 } from "@cordwood/core"
@@ -55,7 +57,7 @@ const setUp = (
     }
     const parsed = yield* Effect.try({
       try: () => plugin.config.safeParse(config),
-      catch: (error) => fail("config", `its schema failed: ${textOf(error)}`, "mend the plugin or remove it"),
+      catch: (error) => fail("config", `its schema failed: ${messageOf(error)}`, "mend the plugin or remove it"),
     })
     if (!parsed.success) {
       return yield* fail(
@@ -80,12 +82,12 @@ const setUp = (
       Effect.catchCause((cause) => {
         const error = Cause.squash(cause)
         if (isPluginError(error)) return Effect.fail(fail(error.slot, error.detail, error.hint))
-        return Effect.fail(fail("setup", textOf(error), "mend the plugin or remove it"))
+        return Effect.fail(fail("setup", messageOf(error), "mend the plugin or remove it"))
       }),
     )
     const problem = yield* Effect.try({
       try: () => contributionsProblem(contributions),
-      catch: (error) => fail("setup", `what its setup returned can't be read: ${textOf(error)}`, MEND_SETUP),
+      catch: (error) => fail("setup", `what its setup returned can't be read: ${messageOf(error)}`, MEND_SETUP),
     })
     if (problem !== null) return yield* fail(problem.slot, problem.detail, MEND_SETUP)
     return { plugin: name, contributions: yield* contained(name, contributions) }
@@ -108,7 +110,7 @@ const contained = (plugin: string, contributions: Contributions): Effect.Effect<
       // It may be at every span, thousands of times a second; the first says what is wrong.
       if (told) return
       told = true
-      const message = `plugin ${plugin}, tracer: ${textOf(error)}; rotation goes on, spans may be missing, and this is not told again`
+      const message = `plugin ${plugin}, tracer: ${messageOf(error)}; rotation goes on, spans may be missing, and this is not told again`
       Effect.runForkWith(context)(Effect.logWarning(message))
     }
     return {
@@ -117,14 +119,6 @@ const contained = (plugin: string, contributions: Contributions): Effect.Effect<
       ...(tracer === undefined ? {} : { tracer: guardedTracer(tracer, trouble) }),
     } satisfies Contributions
   })
-
-const textOf = (error: unknown): string => {
-  try {
-    return error instanceof Error ? error.message : String(error)
-  } catch {
-    return "it threw something that can't be told"
-  }
-}
 
 /** Also one of another copy of core, as a plugin that is loaded by its path may have. */
 const isPluginError = (error: unknown): error is PluginError => {
@@ -141,11 +135,10 @@ const closed = (plugin: string, scope: Scope.Closeable, exit: Exit.Exit<unknown,
       orElse: () =>
         Effect.logWarning(`plugin ${plugin} was not closed within ${CLOSE_LIMIT_MS / 1000} s; it is left as it is`),
     }),
-    Effect.catchCause((cause) => Effect.logWarning(`plugin ${plugin} failed to close: ${firstMessage(cause)}`)),
+    Effect.catchCause((cause) =>
+      Effect.logWarning(`plugin ${plugin} failed to close: ${firstMessage(cause, "it was interrupted")}`),
+    ),
   )
-
-const firstMessage = (cause: Cause.Cause<unknown>): string =>
-  Cause.prettyErrors(cause)[0]?.message ?? "it was interrupted"
 
 /**
  * Tells every observer of every event, each at its own speed, until the scope closes; by then of the last ones, too. What an observer does wrong
@@ -166,7 +159,9 @@ export const tellObservers = (
         const tell = Effect.gen(function* () {
           const event = yield* PubSub.take(events)
           yield* Effect.timeout(observe(event), OBSERVE_LIMIT_MS).pipe(
-            Effect.catchCause((cause) => Effect.logWarning(`plugin ${plugin}, observe: ${firstMessage(cause)}`)),
+            Effect.catchCause((cause) =>
+              Effect.logWarning(`plugin ${plugin}, observe: ${firstMessage(cause, "it was interrupted")}`),
+            ),
           )
           toldUpTo = event.position
           if (toldUpTo >= upTo) yield* Deferred.succeed(all, undefined)

@@ -20,6 +20,12 @@ const rubbish = (value: unknown): never => value as never
 const bug = (): never => {
   throw new Error("a bug")
 }
+const untellable = {
+  get message(): string {
+    return bug()
+  },
+  toString: bug,
+}
 const bad = (contributions: Contributions): Configured =>
   definePlugin({ name: "bad", api: 1, config: z.strictObject({}), setup: () => Effect.succeed(contributions) })()
 
@@ -103,6 +109,7 @@ describe("an observer", () => {
     ["that fails", () => Effect.fail(rubbish(new Error("no"))), "no"],
     ["that dies", () => Effect.die(new Error("dead")), "dead"],
     ["that interrupts itself", () => Effect.interrupt, null],
+    ["that fails with what can't be told", () => Effect.fail(rubbish(untellable)), "an error that can't be told"],
     [
       "that returns a promise",
       () => rubbish(Promise.resolve()),
@@ -366,6 +373,12 @@ describe("what a plugin opened", () => {
         opening(Effect.addFinalizer(() => Effect.die(new Error("stuck lid")))),
       ])
       assert.deepStrictEqual([value, closed, lines], [1, ["other"], ["warn: plugin bad failed to close: stuck lid"]])
+    }),
+  )
+  it.effect("and fails to close with what can't be told holds up nobody either", () =>
+    Effect.gen(function* () {
+      const { lines, value } = yield* onceWith([opening(Effect.addFinalizer(() => Effect.die(untellable)))])
+      assert.deepStrictEqual([value, lines], [1, ["warn: plugin bad failed to close: an error that can't be told"]])
     }),
   )
   it.effect("and never closes is given up after five seconds", () =>

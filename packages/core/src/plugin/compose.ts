@@ -1,5 +1,5 @@
 /** How several plugins become one: codecs by id, guards in list order, observers side by side, one tracer. A plugin's failure ends here. */
-import { Cause, Effect, type Tracer } from "effect"
+import { Effect, type Tracer } from "effect"
 import * as z from "zod"
 import { linksTo } from "../event/link.ts"
 import { type History, isPluginType, type PluginFact } from "../event/payload.ts"
@@ -8,6 +8,7 @@ import { TEMPORARY_SUFFIX } from "../log/name.ts"
 import { pluginOf } from "../plan/evolve.ts"
 import { formatDuration } from "../unit/duration.ts"
 import { quoted } from "../unit/quoted.ts"
+import { firstMessage, messageOf } from "../unit/said.ts"
 import { apart } from "./apart.ts"
 import type { Codec } from "./codec.ts"
 import { contributionsProblem } from "./contributions.ts"
@@ -176,7 +177,7 @@ const ask = (guards: ReadonlyArray<Guard>, question: Question): Effect.Effect<Ru
           orElse: () => Effect.succeed(defer(`no answer within ${formatDuration(limitMs)}`, true)),
         }),
         // Only what the guard did itself arrives here; when the pass is interrupted from outside, no handler runs.
-        Effect.catchCause((cause) => Effect.succeed(defer(firstMessage(cause)))),
+        Effect.catchCause((cause) => Effect.succeed(defer(firstMessage(cause, "it failed")))),
         Effect.withSpan(
           "plugin.beforeRemove",
           {
@@ -264,20 +265,6 @@ export const readFact = (
   }
 }
 
-const messageOf = (error: unknown): string => {
-  try {
-    return error instanceof Error ? String(error.message) : String(error)
-  } catch {
-    return "an error that can't be told"
-  }
-}
-const firstMessage = (cause: Cause.Cause<unknown>): string => {
-  try {
-    return Cause.prettyErrors(cause)[0]?.message ?? "it failed"
-  } catch {
-    return messageOf(Cause.squash(cause))
-  }
-}
 const shortened = (why: string): string => (why.length > MAX_WHY ? `${why.slice(0, MAX_WHY)}…` : why)
 
 /** A third party's answer, which may be anything; null if it is no verdict. */
