@@ -454,6 +454,16 @@ describe("draining", () => {
     }),
   )
 
+  it.effect("asks about nothing where no plugin keeps segments, and doesn't say that it drained any", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = recording()
+      closed(on, "a", ["one", "two"])
+      const { asked, waiting } = yield* drain(on, ["a"], { policy: { compression: "none" }, plugins: [] })
+      assert.deepStrictEqual([asked, waiting], [0, []])
+    }),
+  )
+
   it.effect("waits until a segment that was only just rotated is at rest", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

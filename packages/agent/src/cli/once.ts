@@ -34,7 +34,9 @@ export const once = ({ config: file, drain, json }: OnceInput) =>
 const WAITING_HINT = "nothing was lost; mend what it waits for and drain again"
 
 const drainSummary = ({ asked, waiting }: DrainReport): string =>
-  asked === 0 ? "no closed segment to drain" : `${asked - waiting.length} of ${asked} closed segments drained`
+  asked === 0
+    ? "nothing to drain: no closed segment, or no plugin that keeps any"
+    : `${asked - waiting.length} of ${asked} closed segments drained`
 
 /** `3 logs: 1 rotated, 2 compressed, 1 removed`. */
 const summary = ({ deferred, logs, observed, problems, steps }: PassReport): string => {

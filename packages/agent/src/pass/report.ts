@@ -20,7 +20,7 @@ export interface PassReport {
 }
 /** What guards still keep after they were asked about every closed segment (`once --drain`). */
 export interface DrainReport extends PassReport {
-  /** Closed segments that were asked about. */
+  /** Closed segments that were asked about: none where no plugin keeps any, nor of logs that are observed. */
   readonly asked: number
   readonly waiting: ReadonlyArray<{ readonly path: string; readonly by: string; readonly why: string }>
 }

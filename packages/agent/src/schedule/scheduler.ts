@@ -60,7 +60,8 @@ export const drainAll = (ports: PassPorts, options: SchedulerOptions): Effect.Ef
     const { logs, report } = yield* passOnce(ports, options)
     const tally = newTally()
     const drained = yield* Effect.forEach(
-      logs.filter(({ applied }) => applied.mode === "enforce"),
+      // Nobody to ask is nobody to have drained anything to.
+      ports.plugins.guarded ? logs.filter(({ applied }) => applied.mode === "enforce") : [],
       (watched) => drainLog(ports, watched, tally),
       { concurrency: UPKEEPS },
     )

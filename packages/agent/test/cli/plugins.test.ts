@@ -127,7 +127,7 @@ describe("once --drain", () => {
     rmSync(join(host.logs, "a.log"))
     expect(await cordwood("once", "--config", host.config, "--drain")).toEqual({
       code: 0,
-      stdout: "1 log: nothing to do; no closed segment to drain\n",
+      stdout: "1 log: nothing to do; nothing to drain: no closed segment, or no plugin that keeps any\n",
       stderr: "",
     })
   })
