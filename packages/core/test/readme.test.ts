@@ -74,6 +74,28 @@ describe("the README's code", () => {
     expect(printed).toBe(`${JSON.stringify({ cases: true, wrong: [] })}\n`)
   })
 
+  it("has a guard that copies a segment again that has grown since", async () => {
+    const printed = await inNode(`
+      import { mkdirSync, readdirSync, readFileSync } from "node:fs"
+      import { setUp } from "@cordwood/core/testing"
+      import { Effect } from "effect"
+      import { archive } from "./block${blockWith("export const archive")}.ts"
+      const directory = process.cwd() + "/grown"
+      mkdirSync(directory)
+      await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+        const { beforeRemove } = yield* setUp(archive({ directory }))
+        let told = null
+        for (const content of ["one\\n", "one\\n", "one\\ntwo\\n"]) {
+          const read = async function* () { yield new TextEncoder().encode(content) }
+          const segment = { path: "/l/0.log.20260909-043310", stamp: "20260909-043310", bytes: content.length }
+          const record = (fact) => Effect.sync(() => void (told = fact))
+          yield* beforeRemove({ log: { path: "/l/0.log" }, segment, raw: read, stored: read, record, told })
+        }
+      })))
+      console.log(JSON.stringify(readdirSync(directory).map((name) => readFileSync(directory + "/" + name, "utf8"))))`)
+    expect(printed).toBe(`${JSON.stringify(["one\ntwo\n"])}\n`)
+  })
+
   it("has an observer that writes every event down", async () => {
     const printed = await inNode(`
       import { readFileSync } from "node:fs"
