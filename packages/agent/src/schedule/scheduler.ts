@@ -3,7 +3,7 @@
  * Rotation and upkeep have lanes of their own, and codecs a third, so that neither a runtime that is slow to answer, nor a guard that hangs, nor
  * a large segment holds up the rotation of any log; and a hanging guard not the upkeep of another.
  */
-import { failureKey, type Glance, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
+import { failureKey, type Glance, type Log, type Logs, messageOf, type Source, SourceError } from "@cordwood/core"
 import { Cause, Effect, Exit, FiberSet, Scope, Semaphore } from "effect"
 import { monotonicMs } from "../clock.ts"
 import { drainLog, pass, type Upkeep } from "../pass/pass.ts"
@@ -128,7 +128,7 @@ const sourceError = (source: Source, cause: Cause.Cause<SourceError>): SourceErr
     op: "list",
     target: source.name,
     reason: "Other",
-    detail: error instanceof Error ? error.message : String(error),
+    detail: messageOf(error),
     hint: "this is a bug of the source; its logs are left alone",
   })
 }
