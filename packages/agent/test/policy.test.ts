@@ -126,6 +126,24 @@ describe("a policy in mode observe", () => {
     }),
   )
 
+  it.effect("takes what another removes meanwhile for no loss", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = recording()
+      closed(on, "a", ["one", "two", "three"])
+      const options: Partial<AgentOptions> = {
+        policy: { maxSize: 100, maxFiles: 4, compression: "none", mode: "observe" },
+      }
+      yield* once(on, ["a"], options)
+      on.world.unlink(`${pathOf("a")}.20260101-000000`)
+      yield* once(on, ["a"], options)
+      assert.deepStrictEqual(
+        on.memory.stored().map(({ type }) => type),
+        ["Scanned", "Scanned"],
+      )
+    }),
+  )
+
   it.effect("records anew what it would do once that is something else", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

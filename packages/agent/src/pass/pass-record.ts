@@ -24,6 +24,12 @@ import { Effect } from "effect"
 import { factAttributes } from "./span.ts"
 import type { PassPorts, Scan, Tally, Watched } from "./watched.ts"
 
+/**
+ * What a scan carries along of segments that are put off, those that have waited longest first: after an outage of a day there may be thousands,
+ * and every rotation stores a scan. A fold that begins there hears of the others when they are put off again.
+ */
+const MAX_CARRIED = 500
+
 /** What every error that reaches an operator carries. */
 export interface Explained {
   readonly reason: string
@@ -66,7 +72,8 @@ export class PassRecord {
    */
   scanned(scan: Scan, rotates: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const missing = this.#missing(scan)
+      // While it only observes, another rotates, and what that removes is no loss.
+      const missing = this.watched.applied.mode === "observe" ? [] : this.#missing(scan)
       const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
       if (!this.isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
       const { active, segments } = scan.snapshot
@@ -83,7 +90,7 @@ export class PassRecord {
 
   /** What is put off and what fails goes along, too: both are told of once, and a fold begins with this event. */
   #carriedOn(): Pick<Extract<CoreFact, { type: "Scanned" }>["data"], "deferred" | "failing"> {
-    const deferred = [...this.state.deferred].map(([path, deferral]) => ({ path, ...deferral }))
+    const deferred = [...this.state.deferred].slice(0, MAX_CARRIED).map(([path, deferral]) => ({ path, ...deferral }))
     const failing = [...this.state.failing]
       .map(([key, failure]) => ({ step: Activity.parse(key.slice(0, key.indexOf(" "))), ...failure }))
       // A scan that came about ends these.

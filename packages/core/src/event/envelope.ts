@@ -8,7 +8,7 @@ import type { CoreFact, CoreType, Fact } from "./payload.ts"
  * `correlationId` is the pass; `causationId` the event that led to this one; the trace is the span it was emitted in, if any. `policy` and `mode` are
  * those that the log was under, where the event is about a log: the name of the override that applied, or `default`.
  */
-export const Metadata = z.strictObject({
+export const Metadata = z.object({
   correlationId: z.string(),
   causationId: z.string().nullable(),
   traceId: z.string().nullable(),

@@ -2,7 +2,7 @@
 import * as z from "zod"
 
 /** A log as events, commands and spans name it. Field names follow the CRI's labels (`io.kubernetes.pod.name` …). */
-export const Log = z.strictObject({
+export const Log = z.object({
   /** Absolute path of the active file; two logs never share one. */
   path: z.string().min(1),
   namespace: z.string().optional(),

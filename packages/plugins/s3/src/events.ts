@@ -6,7 +6,7 @@ const bytes = z.int().min(0)
 const timestamp = z.string().nullable()
 
 /** A segment lies in S3, proven. `sha256` and `bytes` are of the object; `rawSha256` and `rawBytes` of the log's bytes as they were written. */
-export const Shipped = z.strictObject({
+export const Shipped = z.object({
   path: z.string().min(1),
   bucket: z.string(),
   key: z.string(),
@@ -30,7 +30,7 @@ export const Shipped = z.strictObject({
 export type Shipped = z.infer<typeof Shipped>
 
 /** A multipart upload was begun; what comes next tells how it ended, or, after a crash, what to abort. */
-export const UploadBegan = z.strictObject({
+export const UploadBegan = z.object({
   path: z.string().min(1),
   bucket: z.string(),
   key: z.string(),
@@ -39,7 +39,7 @@ export const UploadBegan = z.strictObject({
 export type UploadBegan = z.infer<typeof UploadBegan>
 
 /** Something else lies at the segment's key. Both are as they were. */
-export const Conflict = z.strictObject({
+export const Conflict = z.object({
   path: z.string().min(1),
   bucket: z.string(),
   key: z.string(),
