@@ -5,7 +5,7 @@ import { resolve } from "node:path"
 import type { AgentOptions, Settings } from "../agent-options.ts"
 import { configHashOf } from "../plugin/config-hash.ts"
 import { setUpPlugins } from "../plugin/host.ts"
-import { loadPlugins, type PluginUse } from "../plugin/load.ts"
+import { KNOWN, loadPlugins, type PluginUse } from "../plugin/load.ts"
 import { cri } from "../source/cri/cri.ts"
 import { files } from "../source/files/files.ts"
 import type { SourceFactory } from "../source/source-factory.ts"
@@ -126,10 +126,12 @@ const codecProblem = (
 ): ConfigProblem => {
   const ids = [...known.filter((codec) => codec !== NO_COMPRESSION), NO_COMPRESSION]
   const meant = nearest(id, ids)
-  const advice =
-    meant === null
-      ? `known here: ${ids.join(", ")}; for another one, add the plugin that brings it, such as\nplugins:\n  - use: "@cordwood/plugin-${id}"`
-      : `did you mean ${meant}?`
+  // A package that isn't there is not to be suggested: somebody else could publish it.
+  const plugin = `@cordwood/plugin-${id}`
+  const adding = KNOWN.includes(plugin)
+    ? `add the plugin that brings it:\nplugins:\n  - use: "${plugin}"`
+    : "add the plugin that brings it to plugins"
+  const advice = meant === null ? `known here: ${ids.join(", ")}; for another one, ${adding}` : `did you mean ${meant}?`
   return problemAt(document, at, `found ${JSON.stringify(id)}, which no codec is called; ${advice}`)
 }
 

@@ -21,7 +21,12 @@ export interface PluginUse {
 /** The plugin that comes with the program: no need to have it installed beside the configuration. */
 const GZIP = "@cordwood/plugin-gzip"
 /** What there is to choose from, for suggestions. */
-const KNOWN = [GZIP, "@cordwood/plugin-zstd", "@cordwood/plugin-s3", "@cordwood/plugin-otel"]
+export const KNOWN: ReadonlyArray<string> = [
+  GZIP,
+  "@cordwood/plugin-zstd",
+  "@cordwood/plugin-s3",
+  "@cordwood/plugin-otel",
+]
 /** A plugin whose module doesn't finish loading (a top-level await that never ends) must not hang the start for good. */
 const IMPORT_LIMIT_MS = 30_000
 
@@ -134,10 +139,17 @@ const resolveModule = (from: string, name: string): string | null => {
   }
 }
 
+/** Nothing else is to be handed to `npm install`, which takes `folder/file` for a repository on GitHub. */
+const isPackageName = (use: string): boolean =>
+  /^(?:@[\w.~-]+\/)?[\w~-][\w.~-]*$/.test(use) && !/\.[cm]?[jt]s$/.test(use)
+
 const notFound = (file: string, use: string): string => {
   if (isPath(use)) return `found ${JSON.stringify(use)}; there is no module at ${resolve(dirname(file), use)}`
   if (existsSync(resolve(dirname(file), use))) {
     return `found ${JSON.stringify(use)}, which is taken for a package's name, and none of that name is installed; did you mean ./${use}?`
+  }
+  if (!isPackageName(use)) {
+    return `found ${JSON.stringify(use)}, which is not installed for ${dirname(file)}; if it is a path, begin it with ./ or /: there is no module at ${resolve(dirname(file), use)} either`
   }
   const meant = nearest(use, KNOWN)
   if (meant !== null && meant !== use)

@@ -113,7 +113,7 @@ describe("a mistake in a setting is named with its place, what was found and wha
     [
       "a codec that nobody brings",
       `${CRI}policy: { compression: zstd }`,
-      'DIR/cordwood.yaml:2:24: policy.compression: found "zstd", which no codec is called; known here: gzip, none; for another one, add the plugin that brings it, such as\n    plugins:\n      - use: "@cordwood/plugin-zstd"',
+      'DIR/cordwood.yaml:2:24: policy.compression: found "zstd", which no codec is called; known here: gzip, none; for another one, add the plugin that brings it:\n    plugins:\n      - use: "@cordwood/plugin-zstd"',
     ],
     [
       "a misspelt codec",

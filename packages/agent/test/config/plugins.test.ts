@@ -95,6 +95,16 @@ describe("a plugin is refused", () => {
       '4:10: plugins[0].use: found "folder/main.js", which is taken for a package\'s name, and none of that name is installed; did you mean ./folder/main.js?',
     ],
     [
+      "that is a path to nothing, without ./",
+      "  - use: plugins/keep.ts",
+      '4:10: plugins[0].use: found "plugins/keep.ts", which is not installed for DIR; if it is a path, begin it with ./ or /: there is no module at DIR/plugins/keep.ts either',
+    ],
+    [
+      "that is a file's name, without ./",
+      "  - use: keep.ts",
+      '4:10: plugins[0].use: found "keep.ts", which is not installed for DIR; if it is a path, begin it with ./ or /: there is no module at DIR/keep.ts either',
+    ],
+    [
       "that is misspelt",
       '  - use: "@cordwood/plugin-zst"',
       '4:10: plugins[0].use: found "@cordwood/plugin-zst", which is not installed; did you mean @cordwood/plugin-zstd?',
@@ -154,7 +164,7 @@ describe("a codec that a plugin brings", () => {
   it("is named among the known ones when another is chosen", async () => {
     const error = await check("  - use: ./lz.ts", "brotli")
     expect(error.message.replaceAll(directory, "DIR")).toBe(
-      'DIR/cordwood.yaml:2:24: policy.compression: found "brotli", which no codec is called; known here: gzip, lz, none; for another one, add the plugin that brings it, such as\n    plugins:\n      - use: "@cordwood/plugin-brotli"',
+      'DIR/cordwood.yaml:2:24: policy.compression: found "brotli", which no codec is called; known here: gzip, lz, none; for another one, add the plugin that brings it to plugins',
     )
   })
 })
