@@ -58,13 +58,15 @@ export const columns = (
   /** The cells of a row from `first` on, the last of them below the others if there are more than `room` columns. */
   const rowLines = (cells: ReadonlyArray<Cell>, first: number, indent: string, room: number): ReadonlyArray<string> => {
     const last = cells.at(-1) ?? cellOf("")
-    const padded = cells.slice(first, -1).map((cell, index) => {
+    const padded = cells.slice(first).map((cell, index) => {
       const fill = " ".repeat((widths[first + index] ?? 0) - cell.width)
       return right.has(first + index) ? fill + cell.text : cell.text + fill
     })
+    const lastPadded = padded.pop() ?? ""
+    const lastWidth = right.has(cells.length - 1) ? (widths.at(-1) ?? 0) : last.width
     const before = indent + padded.map((text) => text + GAP).join("")
     const fixed = widths.slice(first, -1).reduce((sum, one) => sum + one + GAP.length, indent.length)
-    if (fixed + last.width <= room || last.width === 0) return [(before + last.text).trimEnd()]
+    if (fixed + lastWidth <= room || last.width === 0) return [(before + lastPadded).trimEnd()]
     const below = wrap(last.text, room - HANG.length).map((line) => HANG + line)
     return before.trim() === "" ? below : [before.trimEnd(), ...below]
   }

@@ -58,6 +58,14 @@ it("columns stand under their heads, numbers to the right", () => {
   ).toBe("LOG         SIZE  STATE\na            1 B  ok\nlonger  10.0 MiB")
 })
 
+it("numbers of the last column go to the right, too", () => {
+  const rows = [
+    ["a", "0"],
+    ["b", "12"],
+  ]
+  expect(columns(["LOG", "GARBLED"], rows, NONE, new Set([1]))).toBe("LOG  GARBLED\na          0\nb         12")
+})
+
 describe("columns in a terminal", () => {
   const heads = ["LOG", "FILES", "STEP", "DETAIL"]
   const rows = [
