@@ -724,8 +724,21 @@ describe("what a guard records", () => {
 
 describe("contributions that no compiler has seen", () => {
   it.effect.each([
-    [{ beforeremove: () => allow }, "setup", '✖ Unrecognized key: "beforeremove"'],
-    [{ toString: (): string => "" }, "setup", '✖ Unrecognized key: "toString"'],
+    [
+      { beforeremove: () => allow },
+      "setup",
+      'there is no slot "beforeremove"; write one of codecs, beforeRemove, guard, observe, events, tracer',
+    ],
+    [
+      { toString: (): string => "" },
+      "setup",
+      'there is no slot "toString"; write one of codecs, beforeRemove, guard, observe, events, tracer',
+    ],
+    [
+      { codec: [], observer: 1, guard: { erly: true } },
+      "beforeRemove",
+      '✖ there are no slots "codec", "observer"; write one of codecs, beforeRemove, guard, observe, events, tracer\n✖ there is no setting "erly"; write one of early, limitMs\n  → at guard',
+    ],
     [{ beforeRemove: true }, "beforeRemove", "✖ must be a function\n  → at beforeRemove"],
     [{ beforeRemove: null }, "beforeRemove", "✖ must be a function\n  → at beforeRemove"],
     [{ guard: 300 }, "beforeRemove", "✖ Invalid input: expected object, received number\n  → at guard"],

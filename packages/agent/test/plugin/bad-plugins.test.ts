@@ -463,7 +463,7 @@ describe("a plugin that can't be set up stops the start, with one clear error an
     [
       "bringing a guard under a wrong name",
       bringing({ beforeRemoval: () => Effect.succeed({ _tag: "Allow" }) }),
-      'plugin broken, setup: ✖ Unrecognized key: "beforeRemoval"',
+      'plugin broken, setup: there is no slot "beforeRemoval"; write one of codecs, beforeRemove, guard, observe, events, tracer',
     ],
     [
       "bringing a guard that can't be asked",
