@@ -377,6 +377,7 @@ describe("one pass over all logs", () => {
         logs: 3,
         steps: { rotated: 2, compressed: 0, removed: 0, cleaned: 0 },
         deferred: 0,
+        deferrals: [],
         observed: 0,
         problems: [
           {

@@ -443,6 +443,7 @@ describe("draining", () => {
           logs: 2,
           steps: { rotated: 0, compressed: 0, removed: 0, cleaned: 0 },
           deferred: 1,
+          deferrals: [{ step: "remove", by: "sent", why: "away", count: 1, retryAfterMs: 5_000 }],
           observed: 0,
           problems: [],
           asked: 3,

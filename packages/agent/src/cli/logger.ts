@@ -1,6 +1,6 @@
 /** The program's own log: a readable line on standard error for each message. Events of the journal are not made here. */
 import { Cause, Logger, References } from "effect"
-import { type Colors, colorsFor, safe, say } from "./terminal.ts"
+import { type Colors, colorsFor, safe, say, valueText } from "./terminal.ts"
 
 const LEVEL: Readonly<
   Record<string, { readonly name: string; readonly paint: (colors: Colors, text: string) => string }>
@@ -15,11 +15,6 @@ const LEVEL: Readonly<
 
 const wordOf = (value: unknown): string =>
   typeof value === "string" ? value : (JSON.stringify(value) ?? String(value))
-/** A value of `key=value`, in quotes if it would run into its neighbours. */
-const valueOf = (value: unknown): string => {
-  const text = wordOf(value)
-  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text)
-}
 
 /** `2026-09-09T04:33:10.123Z info  message key=value`. */
 export const stderrLogger = Logger.make<unknown, void>(({ cause, date, fiber, logLevel, message }) => {
@@ -27,7 +22,7 @@ export const stderrLogger = Logger.make<unknown, void>(({ cause, date, fiber, lo
   const level = LEVEL[logLevel] ?? { name: String(logLevel).toLowerCase(), paint: (_: Colors, text: string) => text }
   const words = (Array.isArray(message) ? message : [message]).map((word) => safe(wordOf(word)))
   for (const [key, value] of Object.entries(fiber.getRef(References.CurrentLogAnnotations))) {
-    words.push(`${colors.dim(`${safe(key)}=`)}${safe(valueOf(value))}`)
+    words.push(`${colors.dim(`${safe(key)}=`)}${safe(valueText(wordOf(value)))}`)
   }
   const causes = cause.reasons.length === 0 ? [] : Cause.prettyErrors(cause).map((error) => `: ${error.message}`)
   say(

@@ -1,8 +1,10 @@
 /** `once`: one pass over every log. */
+import { formatDuration } from "@cordwood/core"
 import { Effect } from "effect"
 import type { DrainReport, PassReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
 import { FAILED } from "./exit-code.ts"
+import { countedSteps } from "./event-text.ts"
 import { EndWith, failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
 import { survivingStrays } from "./stray.ts"
 import { print, printJson, safe, say } from "./terminal.ts"
@@ -24,6 +26,7 @@ export const once = ({ config: file, drain, json }: OnceInput) =>
       else print(drained === null ? summary(report) : `${summary(report)}; ${drainSummary(drained)}`)
       if (report.logs === 0 && report.problems.length === 0) sayNoLogs(config.options.sources.map(({ name }) => name))
       sayProblems(report.problems)
+      if (drained === null) sayDeferrals(report)
       const waiting = drained?.waiting ?? []
       for (const { by, path, why } of waiting) sayProblem(`${path} waits for ${by}: ${why}`, WAITING_HINT)
       yield* failIfAny(report.problems)
@@ -58,6 +61,22 @@ const summary = ({ deferred, logs, observed, problems, steps }: PassReport): str
 export const sayProblems = (problems: ReadonlyArray<Problem>): void => {
   for (const { hint, message, path, step } of problems) {
     sayProblem(message.includes(path) ? `${step}: ${message}` : `${step} ${path}: ${message}`, hint)
+  }
+}
+
+/** Each reason for which steps were put off, once. Nothing failed: a command that ends here has done what could be done. */
+const sayDeferrals = ({ deferrals, deferred }: PassReport): void => {
+  for (const { by, count, retryAfterMs, step, why } of deferrals) {
+    const soon = retryAfterMs === 0 ? "" : ` in ${formatDuration(retryAfterMs)}`
+    sayProblem(
+      `${countedSteps(step, count)} deferred by ${by}: ${why}`,
+      `tried again${soon} by run, or by the next once`,
+    )
+  }
+  const unasked = deferred - deferrals.reduce((sum, { count }) => sum + count, 0)
+  if (unasked > 0) {
+    const hint = "a plugin that gives no answer is asked about no other segment of the log meanwhile"
+    sayProblem(`${unasked} more deferred, unasked`, hint)
   }
 }
 

@@ -43,12 +43,17 @@ export const run = ({ config: file, json }: { readonly config: string; readonly 
 const printTo = (sink: LineSink, event: Envelope): Effect.Effect<void> =>
   Effect.promise(() => sink.write(JSON.stringify(eventJson(event))))
 
+/** What is as it mostly is goes unsaid: no plugins, no overrides, a policy that is enforced. */
 const logStart = ({ file, options, settings }: LoadedConfig): Effect.Effect<void> => {
+  const { plugins = [] } = options
   const { interval, journal, policy, workers } = settings
   return Effect.logInfo("started").pipe(
     Effect.annotateLogs({
       config: file,
       sources: options.sources.map(({ name }) => name).join(", "),
+      ...(plugins.length === 0 ? {} : { plugins: plugins.map(({ plugin }) => plugin.name).join(",") }),
+      ...(policy.mode === "observe" ? { mode: policy.mode } : {}),
+      ...(policy.overrides.length === 0 ? {} : { overrides: policy.overrides.length }),
       maxSize: policy.maxSize < 0 ? "unlimited" : formatBytes(policy.maxSize),
       maxFiles: policy.maxFiles,
       compression: policy.compression,
@@ -70,9 +75,8 @@ const logEvent = (event: Envelope): Effect.Effect<void> => {
       return Effect.logError(line)
     case "Deferred":
       return Effect.logWarning(line)
+    // That a log which a guard kept is gone is warned of where it is decided, with the reason.
     case "Removed":
-      // A log that a guard kept is gone: what happened before was said by those who kept it, and this is the end of it.
-      return known.data.reason === "pressure" ? Effect.logWarning(line) : Effect.logInfo(line)
     case "Rotated":
     case "Planned":
       return Effect.logInfo(line)

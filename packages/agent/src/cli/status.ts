@@ -21,7 +21,7 @@ import type { Settings } from "../agent-options.ts"
 import type { PlannedLog, PlanReport, Problem } from "../pass/report.ts"
 import { agentOf } from "./agent-of.ts"
 import { sayNoJournal } from "./events.ts"
-import { labelOf } from "./event-text.ts"
+import { countedSteps, labelOf } from "./event-text.ts"
 import { failIfAny, isLeftAlone, sayProblem } from "./failure.ts"
 import { sayNoLogs, sayProblems } from "./once.ts"
 import { type Colors, colorsFor, columns, print, printJson, safe } from "./terminal.ts"
@@ -198,12 +198,23 @@ const stateTexts = (
       if (isLeftAlone(failure)) return colors.yellow(safe(`left alone: ${message}; ${hint}`))
       return colors.red(safe(`${step} fails${since === null ? "" : ` for ${ago(since, nowMs)}`}: ${message}; ${hint}`))
     }),
-    ...deferred.map(({ by, path, since, step, why }) =>
-      colors.yellow(safe(`${step} ${nameOf(path)} deferred for ${ago(since, nowMs)} by ${by}: ${why}`)),
-    ),
+    ...deferralTexts(deferred, nowMs).map((text) => colors.yellow(safe(text))),
   ]
   if (mode === "observe") texts.unshift(colors.yellow(`observed only, by ${policy ?? DEFAULT_POLICY}`))
   return texts.length === 0 ? [colors.green("ok")] : texts
+}
+
+/** A line for each reason: during an outage every segment waits for the same. */
+export const deferralTexts = (deferred: LogStatus["deferred"], nowMs: number): ReadonlyArray<string> => {
+  const groups = Map.groupBy(deferred, ({ by, step, why }) => JSON.stringify([step, by, why]))
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group.toSorted((a, b) => Date.parse(a.since) - Date.parse(b.since))
+    if (first === undefined) return []
+    const { by, path, since, step, why } = first
+    const what = group.length === 1 ? `${step} ${nameOf(path)}` : countedSteps(step, group.length)
+    const longest = group.length === 1 ? "" : " (the oldest)"
+    return [`${what} deferred for ${ago(since, nowMs)}${longest} by ${by}: ${why}`]
+  })
 }
 
 /** A clock that was set back must not make a negative time. */

@@ -28,6 +28,13 @@ export const safe = (text: string): string =>
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`
   })
 
+/** A value of `key=value`, in quotes if it would run into its neighbours. */
+export const valueText = (text: string): string => (/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text))
+/** At most so many characters, the last of them telling that there were more. */
+export const shortened = (text: string, most: number): string =>
+  // Not half a character before the mark.
+  text.length <= most ? text : `${text.slice(0, most - 1).replace(/[\uD800-\uDBFF]$/, "")}…`
+
 const GAP = "  "
 /** What follows the first line of a row stands in by this much more than a row's second line. */
 const HANG = GAP + GAP

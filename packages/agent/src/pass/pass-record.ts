@@ -182,6 +182,7 @@ export class PassRecord {
   deferred(step: Activity, path: string, by: string, why: string, retryAfterMs: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.tally.deferred += 1
+      this.tally.deferrals.add({ step, by, why, retryAfterMs })
       const known = this.state.deferred.get(path)
       const fact: CoreFact = { type: "Deferred", data: { step, path, by, why, retryAfterMs } }
       const same = known?.step === step && known.by === by && known.why === why

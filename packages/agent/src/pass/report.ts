@@ -1,5 +1,5 @@
 /** What passes and plans come to, for people and programs. Data only. */
-import type { Log, Mode, Step } from "@cordwood/core"
+import type { Activity, Log, Mode, Step } from "@cordwood/core"
 
 /** Something that failed, and what the operator can do about it. `path` is a log, one of its files, or a source's socket. */
 export interface Problem {
@@ -9,11 +9,21 @@ export interface Problem {
   readonly message: string
   readonly hint: string
 }
+/** What was put off for one reason: how many steps, and how soon one of them may be tried again, in milliseconds. */
+export interface DeferredFor {
+  readonly step: Activity
+  readonly by: string
+  readonly why: string
+  readonly count: number
+  readonly retryAfterMs: number
+}
 /** What a pass over every log came to. */
 export interface PassReport {
   readonly logs: number
   readonly steps: Readonly<Record<"rotated" | "compressed" | "removed" | "cleaned", number>>
   readonly deferred: number
+  /** The reasons for it. They add up to less where a guard that gave no answer was spared further questions. */
+  readonly deferrals: ReadonlyArray<DeferredFor>
   /** Steps that were planned under a policy in mode `observe`, and not taken. */
   readonly observed: number
   readonly problems: ReadonlyArray<Problem>

@@ -15,7 +15,7 @@ import type {
 } from "@cordwood/core"
 import { Semaphore } from "effect"
 import type { Recorder } from "../record/recorder.ts"
-import type { Problem } from "./report.ts"
+import type { DeferredFor, Problem } from "./report.ts"
 
 /** The policy that a log is under, with what `plan` makes of it. */
 export interface Applied extends AppliedPolicy {
@@ -139,6 +139,20 @@ export const limitsNow = ({ plugins }: Pick<PassPorts, "plugins">, { applied, cl
   cleared: plugins.early ? cleared : null,
 })
 
+/** Why steps were put off: a reason counts up, so that thousands of segments that wait for the same take no more room than one. */
+export class Deferrals {
+  readonly #byReason = new Map<string, DeferredFor>()
+
+  add({ by, retryAfterMs, step, why }: Omit<DeferredFor, "count">): void {
+    const key = JSON.stringify([step, by, why])
+    const { count, retryAfterMs: soonest } = this.#byReason.get(key) ?? { count: 0, retryAfterMs }
+    this.#byReason.set(key, { step, by, why, count: count + 1, retryAfterMs: Math.min(soonest, retryAfterMs) })
+  }
+  get all(): ReadonlyArray<DeferredFor> {
+    return [...this.#byReason.values()]
+  }
+}
+
 /** What a pass came to, added up while it goes on. */
 export interface Tally {
   rotated: number
@@ -146,6 +160,7 @@ export interface Tally {
   removed: number
   cleaned: number
   deferred: number
+  readonly deferrals: Deferrals
   /** Steps that a policy in mode `observe` kept from being taken. */
   observed: number
   readonly problems: Array<Problem>
@@ -156,6 +171,7 @@ export const newTally = (): Tally => ({
   removed: 0,
   cleaned: 0,
   deferred: 0,
+  deferrals: new Deferrals(),
   observed: 0,
   problems: [],
 })

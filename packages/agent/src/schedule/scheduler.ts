@@ -100,9 +100,10 @@ const passOnce = (
     })
     yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: UPKEEPS, discard: true })
     yield* offRecord(ports, tally)
-    const { cleaned, compressed, deferred, observed, problems, removed, rotated } = tally
+    const { cleaned, compressed, deferrals, deferred, observed, problems, removed, rotated } = tally
     const steps = { rotated, compressed, removed, cleaned }
-    return { report: { logs: logs.size, steps, deferred, observed, problems }, logs: [...logs.values()] }
+    const report = { logs: logs.size, steps, deferred, deferrals: deferrals.all, observed, problems }
+    return { report, logs: [...logs.values()] }
   })
 
 /** What was done and could not be stored is a problem of whoever asked for it. */

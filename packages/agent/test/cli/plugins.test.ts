@@ -82,6 +82,7 @@ describe("once --drain", () => {
             logs: 1,
             steps: { rotated: 0, compressed: 0, removed: 0, cleaned: 0 },
             deferred: 0,
+            deferrals: [],
             observed: 0,
             problems: [],
             asked: 2,
@@ -105,7 +106,7 @@ describe("once --drain", () => {
         since,
       })
       expect((await cordwood("status", "--config", host.config)).stdout).toMatch(
-        /offer b\.log\.20260101-000000\.gz deferred for \S+ by sent: the other side is away/,
+        /2 offers deferred for \S+ \(the oldest\) by sent: the other side is away/,
       )
 
       rmSync(join(host.directory, "away"))
@@ -130,6 +131,98 @@ describe("once --drain", () => {
       stdout: "1 log: nothing to do; nothing to drain: no closed segment, or no plugin that keeps any\n",
       stderr: "",
     })
+  })
+})
+
+describe("what a plugin keeps", () => {
+  const MAX_FILES = "maxSize: 1k, maxFiles: 2, compression: none"
+  const setPolicy = (policy: string): void =>
+    writeFileSync(host.config, readFileSync(host.config, "utf8").replace("maxSize: 1k", policy))
+  const old = (): ReadonlyArray<string> =>
+    [1, 2, 3, 4].map((day) => segment("b.log", `2026010${day}-000000`, "x".repeat(100)))
+
+  it("is told of with its reason, once, and is no failure; status has a line for it", { timeout: 60_000 }, async () => {
+    plugin(GUARD)
+    setPolicy(MAX_FILES)
+    rmSync(join(host.logs, "a.log"))
+    writeFileSync(join(host.directory, "away"), "")
+    const paths = old()
+    expect(await cordwood("once", "--config", host.config)).toEqual({
+      code: 0,
+      stdout: "1 log: 3 deferred\n",
+      stderr:
+        "cordwood: 3 removals deferred by sent: the other side is away\n    tried again in 1s by run, or by the next once\n",
+    })
+    expect(json((await cordwood("once", "--config", host.config, "--json")).stdout)).toEqual([
+      {
+        logs: 1,
+        steps: { rotated: 0, compressed: 0, removed: 0, cleaned: 0 },
+        deferred: 3,
+        deferrals: [{ step: "remove", by: "sent", why: "the other side is away", count: 3, retryAfterMs: 1_000 }],
+        observed: 0,
+        problems: [],
+      },
+    ])
+    const status = await cordwood("status", "--config", host.config)
+    expect(status.stdout.split("\n").slice(1)).toEqual([
+      expect.stringMatching(
+        /b\.log {2}5 of 2 .* never {10}3 removals deferred for \S+ \(the oldest\) by sent: the other side is away$/,
+      ),
+      "",
+    ])
+    const [asJson] = json((await cordwood("status", "--config", host.config, "--json")).stdout)
+    const deferred = asJson?.["deferred"] as ReadonlyArray<{ readonly path: string }>
+    expect(deferred.map(({ path }) => path)).toEqual(paths.slice(0, 3))
+  })
+  it("by giving no answer is told of with those that are not asked about then", { timeout: 60_000 }, async () => {
+    plugin("return { beforeRemove: () => Effect.never, guard: { limitMs: 50 } }")
+    setPolicy(MAX_FILES)
+    rmSync(join(host.logs, "a.log"))
+    old()
+    const { code, stderr, stdout } = await cordwood("once", "--config", host.config)
+    expect({ code, stdout }).toEqual({ code: 0, stdout: "1 log: 3 deferred\n" })
+    expect(stderr.split("\n").slice(1)).toEqual([
+      "    tried again in 1m by run, or by the next once",
+      "cordwood: 2 more deferred, unasked",
+      "    a plugin that gives no answer is asked about no other segment of the log meanwhile",
+      "",
+    ])
+    expect(stderr).toMatch(/^cordwood: 1 removal deferred by sent: /)
+  })
+  it("and must go is warned of once, with the reason; what is in force stands at the start", async () => {
+    plugin(GUARD)
+    setPolicy(
+      `${MAX_FILES}, deferred: { onPressure: drop, maxSize: 250 }, overrides: [{ name: canary, percent: 0, maxFiles: 3 }]`,
+    )
+    rmSync(join(host.logs, "a.log"))
+    writeFileSync(join(host.directory, "away"), "")
+    const [oldest = ""] = old()
+    const run = start(program.path, ["run", "--config", host.config])
+    await until(() => run.stderr().includes("(pressure)") && run.stderr().includes("was dropped"), run.stderr)
+    run.child.kill("SIGTERM")
+    const { code, stderr } = await run.ended
+    const about = stderr
+      .split("\n")
+      .map((line) => line.slice(line.indexOf(" ") + 1))
+      .filter((line) => /started|dropped|pressure/.test(line))
+      // The event and the warning come by different ways.
+      .toSorted()
+    expect({ code, about }).toEqual({
+      code: 0,
+      about: [
+        `info  Removed ${join(host.logs, "b.log")}: b.log.20260101-000000, 100 B (pressure)`,
+        expect.stringMatching(/^info {2}started config=\S+ sources=".*" plugins=sent overrides=1 maxSize=/),
+        `warn  ${oldest} was dropped although a guard kept it: 100 B of log are gone; 300 B wait, and policy.deferred.maxSize is 250 B`,
+      ],
+    })
+  })
+  it("and whatever else there is stays where the policy only observes, which run says at its start", async () => {
+    plugin("return {}")
+    setPolicy("maxSize: 1k, mode: observe")
+    const run = start(program.path, ["run", "--config", host.config])
+    await until(() => run.stderr().includes(" started "), run.stderr)
+    run.child.kill("SIGTERM")
+    expect((await run.ended).stderr).toMatch(/ started config=\S+ sources=".*" plugins=sent mode=observe maxSize=/)
   })
 })
 

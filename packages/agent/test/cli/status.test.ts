@@ -1,7 +1,7 @@
 // What `status` tells as failing: what is seen now, and of the journal only what nothing has ended since.
 import { type CoreEnvelope, type CoreFact, evolve, initialState, type Log, Policy } from "@cordwood/core"
 import { expect, it } from "vitest"
-import { type Known, statusRows } from "../../src/cli/status.ts"
+import { deferralTexts, type Known, statusRows } from "../../src/cli/status.ts"
 import type { Problem } from "../../src/pass/report.ts"
 
 const POLICY = Policy.parse({ maxSize: 1_000, maxFiles: 5, compression: "gzip" })
@@ -105,5 +105,27 @@ it("a problem with the path of a listed log stands in that log's row", () => {
       deferred: [],
       failing: [{ ...problem("source", LOG.path), since: null }],
     },
+  ])
+})
+
+it("what waits for the same reason is one line, with how many they are and since when", () => {
+  const put = (name: string, step: "remove" | "offer", why: string, second: number) => ({
+    path: `/logs/0.log.${name}`,
+    step,
+    by: "s3",
+    why,
+    since: new Date(second * 1_000).toISOString(),
+  })
+  const deferred = [
+    put("1", "remove", "away", 20),
+    put("2", "offer", "away", 21),
+    put("3", "remove", "away", 14),
+    put("4", "remove", "other bytes are there", 50),
+    put("5", "remove", "away", 59),
+  ]
+  expect(deferralTexts(deferred, 60_000)).toEqual([
+    "3 removals deferred for 46s (the oldest) by s3: away",
+    "offer 0.log.2 deferred for 39s by s3: away",
+    "remove 0.log.4 deferred for 10s by s3: other bytes are there",
   ])
 })

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest"
 import { parseSince } from "../../src/cli/since.ts"
 import { logFilter } from "../../src/cli/log-filter.ts"
 import { colorsFor, columns, safe } from "../../src/cli/terminal.ts"
-import { eventLine } from "../../src/cli/event-text.ts"
+import { countedSteps, eventDetail, eventLine, unknownLine } from "../../src/cli/event-text.ts"
 
 const NONE = colorsFor({ isTTY: false }, {})
 
@@ -42,6 +42,58 @@ it("control characters of file names don't reach the terminal", () => {
   expect(line).toBe(
     "2026-09-09T04:33:10.123Z  Removed     /logs/\\x1b]0;title\\x07.log  \\x1b]0;title\\x07.log.1, 1 B (max-files)",
   )
+})
+
+describe("a plugin's event", () => {
+  const shipped = {
+    path: "/logs/0.log.20260909-043310.zst",
+    bucket: "logs",
+    key: `node-1/${"shop/".repeat(20)}0.log.zst`,
+    bytes: 10_485_760,
+    sha256: "0".repeat(64),
+    firstTimestamp: null,
+  }
+  const envelope = {
+    id: "0",
+    position: 1,
+    time: "2026-09-09T04:33:10.123Z",
+    type: "s3.Shipped" as const,
+    version: 1,
+    log: { path: "/logs/0.log", namespace: "shop", pod: "web-0", container: "nginx" },
+    metadata: { correlationId: "c", causationId: null, traceId: null, spanId: null },
+  }
+  const key = `node-1/${"shop/".repeat(20)}`.slice(0, 59)
+  const line = `2026-09-09T04:33:10.123Z  s3.Shipped  shop/web-0/nginx  0.log.20260909-043310.zst bucket=logs key=${key}… bytes=10.0 MiB …`
+  it("is a short line, whether the plugin is loaded or not", () => {
+    const event = { ...envelope, data: shipped }
+    expect([
+      eventLine(event, NONE),
+      unknownLine({ _tag: "Unknown", type: "s3.Shipped", version: 1, raw: event }, NONE),
+    ]).toEqual([line, line])
+  })
+  it.each<readonly [unknown, string]>([
+    [{ path: "/logs/0.log.1" }, "0.log.1"],
+    [{ path: 7, ok: false }, "path=7 ok=false"],
+    [{ path: "/logs/0.log.1", parts: [1, 2], said: 'a "b" c', none: null }, '0.log.1 said="a \\"b\\" c" …'],
+    [{ bytes: "many", "\u001B[2J": 1 }, "bytes=many \\x1b[2J=1"],
+    [{ text: `${"a".repeat(58)}😀😀` }, `text=${"a".repeat(58)}…`],
+    [{}, ""],
+    [null, "null"],
+    ["x".repeat(100), `"${"x".repeat(58)}…`],
+    [undefined, ""],
+  ])("with the data %j says %s", (data, said) => {
+    const { log, time } = envelope
+    expect(eventLine({ ...envelope, data }, NONE)).toBe(`${time}  s3.Shipped  shop/web-0/nginx  ${said}`)
+    expect(eventDetail({ ...envelope, log, data })).not.toContain("\n")
+  })
+})
+
+it("steps are counted in words", () => {
+  expect([countedSteps("remove", 1), countedSteps("offer", 8), countedSteps("compress", 2)]).toEqual([
+    "1 removal",
+    "8 offers",
+    "2 compressions",
+  ])
 })
 
 it("columns stand under their heads, numbers to the right", () => {
