@@ -36,6 +36,11 @@ export interface Logs {
   readonly logs: ReadonlyArray<Log>
   /** The labels of the pods that the logs are of, by the log's path, as far as the source knows them. */
   readonly labels?: ReadonlyMap<string, Labels>
+  /**
+   * Paths of logs whose file is missing and isn't waited for, as nothing shows that there is a writer still: nobody is told to reopen them, and
+   * their segments are looked after all the same.
+   */
+  readonly dormant?: ReadonlySet<string>
   readonly problems: ReadonlyArray<SourceError>
 }
 
