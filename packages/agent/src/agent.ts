@@ -242,7 +242,10 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
           // With nobody to tell, waiting for the writer is nothing that a pass would do.
-          steps: source.tells === false ? steps.filter(({ _tag }) => _tag !== "Reopen") : steps,
+          steps:
+            source.tells === false || listed.success.dormant?.has(log.path) === true
+              ? steps.filter(({ _tag }) => _tag !== "Reopen")
+              : steps,
         })
       }
     }

@@ -36,6 +36,72 @@ describe("a running agent", () => {
     }),
   )
 
+  it.effect(
+    "looks after a dormant log without telling its writer, scans it no more than it must, and tells it once there is one",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const on = stage()
+        const path = pathOf("a")
+        on.world.put(`${path}.20260101-000000`, text.encode("closed"))
+        const source = on.world.source(() => [logOf("a")])
+        let dormant = new Set([path])
+        const list = Effect.map(source.list, (logs) => ({ ...logs, dormant }))
+        const agent = yield* agentOf(on, () => [], {
+          sources: [{ name: "files", open: Effect.succeed({ ...source, list }) }],
+          policy: { maxSize: 10, maxFiles: 4, compression: "none" },
+        })
+        const scans = (): number => on.world.calls.filter((call) => call === `list ${path}`).length
+        yield* Effect.forkScoped(agent.run)
+        yield* TestClock.adjust("25 seconds")
+        const settled = scans()
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(
+          [scans() - settled, on.world.calls.some((call) => call.startsWith("reopen")), types(on.events)],
+          [0, false, ["Scanned"]],
+        )
+        // Somebody writes to the segment, so that there is a writer to be told: the source says so, and no name has changed.
+        dormant = new Set()
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(
+          on.world.calls.filter((call) => call.startsWith("reopen")),
+          [`reopen ${path}`],
+        )
+        dormant = new Set([path])
+        on.world.write(path, text.encode("more than ten bytes"), START)
+        yield* TestClock.adjust("20 seconds")
+        assert.deepStrictEqual(types(on.events).filter((type) => type === "Rotated").length, 2)
+      }),
+  )
+
+  it.effect("tells the writer of a dormant log in no single pass either, nor plans to", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const plans: Array<ReadonlyArray<string>> = []
+      const told: Array<boolean> = []
+      for (const dormant of [new Set([pathOf("a")]), new Set<string>()]) {
+        const on = stage()
+        on.world.put(`${pathOf("a")}.20260101-000000`, text.encode("closed"))
+        const source = on.world.source(() => [logOf("a")])
+        const list = Effect.map(source.list, (logs) => ({ ...logs, dormant }))
+        const agent = yield* agentOf(on, () => [], {
+          sources: [{ name: "files", open: Effect.succeed({ ...source, list }) }],
+        })
+        const { logs } = yield* agent.plan
+        plans.push(logs.flatMap(({ steps }) => steps.map(({ _tag }) => _tag)))
+        yield* agent.once
+        told.push(on.world.calls.includes(`reopen ${pathOf("a")}`))
+      }
+      assert.deepStrictEqual(
+        [plans, told],
+        [
+          [[], ["Reopen"]],
+          [false, true],
+        ],
+      )
+    }),
+  )
+
   it.effect("looks at a log again as soon as it has been rotated, however long that took", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -579,6 +579,71 @@ describe("a pass", () => {
       }),
   )
 
+  it.effect("over a dormant log tells nobody, and leaves alone what no event says that a rotation made", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      // Each run of some program has left a file whose name might be a segment's.
+      for (let day = 1; day <= 6; day += 1) world.put(`${ACTIVE}.2026010${day}-000000`, text.encode("abc"))
+      world.put(`${ACTIVE}.20260107-000000.tmp`, text.encode("half"))
+      const before = onDisk(world)
+      const it = yield* bench(world)
+      it.watched.dormant = true
+      for (let passes = 0; passes < 3; passes += 1) yield* wholePass(it)
+      assert.deepStrictEqual(onDisk(world), before)
+      assert.deepStrictEqual(
+        [world.calls.filter((call) => !call.startsWith("list ")), it.events.map(({ type }) => type)],
+        [[], ["Scanned"]],
+      )
+      // The next list has it as a log whose writer is waited for.
+      it.watched.dormant = false
+      yield* wholePass(it)
+      assert.include(world.calls.join(), `reopen ${ACTIVE}`)
+    }),
+  )
+
+  it.effect("over a dormant log goes on with the upkeep of the segments that rotations made", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "first line, long")
+      const events: Array<Envelope> = []
+      const on = yield* bench(world, events)
+      for (const content of ["second line", "third line!", "fourth line", ""]) {
+        yield* pass(on.ports, on.watched, newTally())
+        yield* TestClock.adjust("10 seconds")
+        if (content !== "") world.write(ACTIVE, text.encode(content), START)
+      }
+      yield* on.recorder.flush
+      const files = world.files()
+      const file = (yield* files.list(ACTIVE)).entries.find(({ path }) => path === ACTIVE)
+      yield* files.remove(file!, { unchanged: false })
+      world.calls.length = 0
+      // A new agent, which knows of them by the journal.
+      const it = yield* bench(world, events)
+      it.watched.dormant = true
+      yield* wholePass(it)
+      assert.deepStrictEqual(Object.keys(onDisk(world)), [
+        "0.log.20260909-043320.plain",
+        "0.log.20260909-043330.plain",
+        "0.log.20260909-043340",
+      ])
+      assert.notInclude(world.calls.join(), "reopen")
+    }),
+  )
+
+  it.effect("finds a dormant log awake once its file is there, whatever the last list said", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "short")
+      const it = yield* bench(world)
+      it.watched.dormant = true
+      yield* wholePass(it)
+      assert.strictEqual(it.watched.dormant, false)
+    }),
+  )
+
   it.effect("refuses a link at the log's path, once, and touches nothing", () =>
     Effect.gen(function* () {
       const world = new World()

@@ -72,7 +72,7 @@ describe("a policy in mode observe", () => {
     Effect.gen(function* () {
       yield* TestClock.setTime(START)
       const on = recording()
-      closed(on, "a", ["one", "two", "three", "four", "five"])
+      const paths = closed(on, "a", ["one", "two", "three", "four", "five"])
       on.world.write(pathOf("a"), FULL, START)
       on.world.put(`${pathOf("a")}.20260101-000000.tmp`, text.encode("half"))
       const before = disk(on)
@@ -120,7 +120,16 @@ describe("a policy in mode observe", () => {
       )
       assert.deepStrictEqual(
         [report.observed, report.steps, drained],
-        [steps.length, { rotated: 0, compressed: 0, removed: 0, cleaned: 0 }, { ...report, asked: 0, waiting: [] }],
+        [
+          steps.length,
+          { rotated: 0, compressed: 0, removed: 0, cleaned: 0 },
+          {
+            ...report,
+            asked: 0,
+            waiting: [],
+            unasked: paths.map((path) => ({ path, policy: "default" })),
+          },
+        ],
       )
       assert.deepInclude(planned?.metadata, { policy: "default", mode: "observe" })
     }),
@@ -448,6 +457,7 @@ describe("draining", () => {
           problems: [],
           asked: 3,
           waiting: [{ path: paths[0] ?? "", by: "sent", why: "away" }],
+          unasked: [],
         })
         assert.deepStrictEqual(on.world.paths(), [pathOf("a"), ...paths, pathOf("b")])
       }),
@@ -478,8 +488,11 @@ describe("draining", () => {
       yield* TestClock.setTime(START)
       const on = recording()
       closed(on, "a", ["one", "two"])
-      const { asked, waiting } = yield* drain(on, ["a"], { policy: { compression: "none" }, plugins: [] })
-      assert.deepStrictEqual([asked, waiting], [0, []])
+      for (const mode of ["enforce", "observe"] as const) {
+        const policy = { compression: "none", mode }
+        const { asked, unasked, waiting } = yield* drain(on, ["a"], { policy, plugins: [] })
+        assert.deepStrictEqual([asked, waiting, unasked], [0, [], []])
+      }
     }),
   )
 

@@ -29,17 +29,29 @@ export const once = ({ config: file, drain, json }: OnceInput) =>
       if (drained === null) sayDeferrals(report)
       const waiting = drained?.waiting ?? []
       for (const { by, path, why } of waiting) sayProblem(`${path} waits for ${by}: ${why}`, WAITING_HINT)
+      const unasked = drained?.unasked ?? []
+      for (const { path, policy } of unasked) {
+        sayProblem(`${path} was not asked about: policy ${policy} only observes`, UNASKED_HINT)
+      }
       yield* failIfAny(report.problems)
-      if (waiting.length > 0) return yield* Effect.fail(new EndWith(FAILED))
+      // Whoever drains is to know that all is away; what was not asked about is not.
+      if (waiting.length + unasked.length > 0) return yield* Effect.fail(new EndWith(FAILED))
     }),
   )
 
 const WAITING_HINT = "nothing was lost; mend what it waits for and drain again"
 
-const drainSummary = ({ asked, waiting }: DrainReport): string =>
-  asked === 0
-    ? "nothing to drain: no closed segment, or no plugin that keeps any"
-    : `${asked - waiting.length} of ${asked} closed segments drained`
+const UNASKED_HINT =
+  "it is not drained: see that whoever rotates it keeps it, or let the policy enforce and drain again"
+
+const drainSummary = ({ asked, unasked, waiting }: DrainReport): string => {
+  if (asked + unasked.length === 0) return "nothing to drain: no closed segment, or no plugin that keeps any"
+  const parts = asked === 0 ? [] : [`${asked - waiting.length} of ${asked} closed segments drained`]
+  if (unasked.length === 1) parts.push("1 closed segment is under a policy that only observes; it was not asked about")
+  if (unasked.length > 1)
+    parts.push(`${unasked.length} closed segments are under a policy that only observes; none was asked about`)
+  return parts.join("; ")
+}
 
 /** `3 logs: 1 rotated, 2 compressed, 1 removed`. */
 const summary = ({ deferred, logs, observed, problems, steps }: PassReport): string => {

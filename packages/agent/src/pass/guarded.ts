@@ -14,6 +14,7 @@ import {
   type Ruling,
   type Segment,
   SETTLE_MS,
+  type Snapshot,
   stampIn,
   type Step,
 } from "@cordwood/core"
@@ -147,15 +148,18 @@ export const offer = (record: PassRecord, { segment }: Offer): Effect.Effect<boo
     return _tag === "Allow"
   })
 
+/** Every segment that nobody is to write to any more. A plain one beside its compressed twin is the same one. */
+export const closedIn = ({ active, segments }: Snapshot): ReadonlyArray<Segment> => {
+  const packed = new Set(segments.flatMap(({ stamp, suffix }) => (suffix === "" ? [] : [stamp])))
+  return segments.filter(
+    ({ identity, stamp, suffix }) => identity !== active?.identity && (suffix !== "" || !packed.has(stamp)),
+  )
+}
+
 /** What guards say of every closed segment, however lately they were asked. Removes nothing. */
 export const drain = (record: PassRecord, { snapshot }: Scan): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
   Effect.gen(function* () {
-    const { active, segments } = snapshot
-    const packed = new Set(segments.flatMap(({ stamp, suffix }) => (suffix === "" ? [] : [stamp])))
-    // A plain segment beside its compressed twin is the same one.
-    const closed = segments.filter(
-      ({ identity, stamp, suffix }) => identity !== active?.identity && (suffix !== "" || !packed.has(stamp)),
-    )
+    const closed = closedIn(snapshot)
     const waiting: Array<DrainReport["waiting"][number]> = []
     let silent: Extract<Ruling, { readonly _tag: "Defer" }> | null = null
     for (const segment of closed) {

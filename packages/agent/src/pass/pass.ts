@@ -23,7 +23,7 @@ import {
 } from "@cordwood/core"
 import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { drain, forgetGone, giveWay, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
+import { closedIn, drain, forgetGone, giveWay, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
 import { type Explained, PassRecord } from "./pass-record.ts"
 import { reopen, rotate } from "./rotation.ts"
 import type { DrainReport } from "./report.ts"
@@ -98,19 +98,23 @@ const ended = (span: Tracer.Span | null, exit: Exit.Exit<unknown, unknown>): Eff
     ? Effect.void
     : Effect.map(Clock.currentTimeNanos, (now) => span.end(now, Exit.isSuccess(exit) ? Exit.void : exit))
 
-/** Asks the guards about every closed segment of a log; see `drain`. */
-export const drainLog = (
-  ports: PassPorts,
-  watched: Watched,
-  tally: Tally,
-): Effect.Effect<Pick<DrainReport, "asked" | "waiting">> =>
+/** Asks the guards about every closed segment of a log, unless it is only observed; see `drain`. */
+export const drainLog = (ports: PassPorts, watched: Watched, tally: Tally): Effect.Effect<Drained> =>
   Effect.suspend(() => {
     const record = new PassRecord(ports, watched, tally)
+    const { mode, name: policy } = watched.applied
     return scan(ports, watched.log).pipe(
-      Effect.flatMap((seen) => drain(record, seen)),
-      Effect.catch((error) => Effect.as(record.failed("scan", watched.log.path, error), { asked: 0, waiting: [] })),
+      Effect.flatMap((seen): Effect.Effect<Drained> => {
+        if (mode === "enforce") return Effect.map(drain(record, seen), (drained) => ({ ...drained, unasked: [] }))
+        const unasked = closedIn(seen.snapshot).map(({ path }) => ({ path, policy }))
+        return Effect.succeed({ asked: 0, waiting: [], unasked })
+      }),
+      Effect.catch((error) =>
+        Effect.as(record.failed("scan", watched.log.path, error), { asked: 0, waiting: [], unasked: [] }),
+      ),
     )
   })
+type Drained = Pick<DrainReport, "asked" | "waiting" | "unasked">
 
 interface Looked {
   readonly snapshot: Snapshot
@@ -123,14 +127,14 @@ interface Looked {
 const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
   Effect.gen(function* () {
     const { log, ports, watched } = record
-    const { applied, source } = watched
+    const { applied } = watched
     const seen = yield* scan(ports, log)
     const { snapshot } = seen
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
     forgetGone(watched, seen)
-    const all = yield* planNow(limitsNow(ports, watched), snapshot)
-    // With nobody to tell, waiting for the writer is nothing to do, nor to tell on every pass.
-    const planned = watched.source.tells === false ? all.filter(({ _tag }) => _tag !== "Reopen") : all
+    // It is back before the source was asked again.
+    if (snapshot.active !== null) watched.dormant = false
+    const planned = feasible(record, yield* planNow(limitsNow(ports, watched), snapshot))
     const observes = applied.mode === "observe"
     const excess = observes ? [] : planned.flatMap((step) => (step._tag === "Remove" ? [step.segment.stamp] : []))
     ports.waiting.retain(log.path, new Set(excess))
@@ -138,9 +142,7 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     const attributes = passAttributes(log, applied, record.correlationId, planned)
     const span = acts || record.isNews(snapshot) ? yield* Effect.makeSpan("cordwood.pass", { attributes }) : null
     const told = Effect.gen(function* () {
-      // With nobody to tell, a file that is missing is waited for: nothing is done about it, pass after pass.
-      const rotates = planned.some((step) => isRotation(step) && (source.tells !== false || step._tag !== "Reopen"))
-      yield* record.scanned(seen, !observes && rotates)
+      yield* record.scanned(seen, !observes && planned.some(isRotation))
       if (observes) yield* record.planned(planned)
     })
     yield* span === null
@@ -150,6 +152,19 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
         )
     return { snapshot, steps: observes ? [] : planned, span }
   })
+
+/**
+ * Without the steps that are none for this log. With nobody to tell, waiting for the writer is nothing to do, nor to tell on every pass. Of a
+ * dormant log there is but the names to say that it is one, and they may be another program's dated files: so nothing is removed or
+ * compressed there but what an event says that a rotation made. Guards may see them all; the rest stays as it is until the file is back.
+ */
+const feasible = (record: PassRecord, steps: ReadonlyArray<Step>): ReadonlyArray<Step> => {
+  const { dormant, source } = record.watched
+  return steps.filter((step) => {
+    if (step._tag === "Reopen") return !dormant && source.tells !== false
+    return !dormant || step._tag === "Offer" || record.historyOf(nameOf(pathOf(step))).rotated !== null
+  })
+}
 
 /** Whether a step would be begun now: one that is put off is no reason for a span. */
 const anyDue = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<boolean> =>

@@ -33,6 +33,8 @@ export interface DrainReport extends PassReport {
   /** Closed segments that were asked about: none where no plugin keeps any, nor of logs that are observed. */
   readonly asked: number
   readonly waiting: ReadonlyArray<{ readonly path: string; readonly by: string; readonly why: string }>
+  /** Closed segments that nobody was asked about, as the policy of their log only observes: not drained either. None where no plugin keeps any. */
+  readonly unasked: ReadonlyArray<{ readonly path: string; readonly policy: string }>
 }
 /** What a pass would do now about one log. Sizes are bytes; `activeBytes` is null where the active file is missing. */
 export interface PlannedLog {

@@ -113,6 +113,8 @@ export interface Watched {
   readonly log: Log
   readonly source: Source
   readonly applied: Applied
+  /** Its file is missing and isn't waited for; see `Logs`. */
+  dormant: boolean
   /** By path. */
   readonly pauses: Map<string, Pause>
   /** Segments that the guards who are asked early have let go. */
@@ -123,10 +125,11 @@ export interface Watched {
    */
   readonly books: Semaphore.Semaphore
 }
-export const watch = (log: Log, source: Source, applied: Applied): Watched => ({
+export const watch = (log: Log, source: Source, applied: Applied, dormant = false): Watched => ({
   log,
   source,
   applied,
+  dormant,
   pauses: new Map(),
   cleared: new Set(),
   books: Semaphore.makeUnsafe(1),

@@ -61,7 +61,7 @@ export const drainAll = (ports: PassPorts, options: SchedulerOptions): Effect.Ef
     const tally = newTally()
     const drained = yield* Effect.forEach(
       // Nobody to ask is nobody to have drained anything to.
-      ports.plugins.guarded ? logs.filter(({ applied }) => applied.mode === "enforce") : [],
+      ports.plugins.guarded ? logs : [],
       (watched) => drainLog(ports, watched, tally),
       { concurrency: UPKEEPS },
     )
@@ -71,6 +71,7 @@ export const drainAll = (ports: PassPorts, options: SchedulerOptions): Effect.Ef
       problems: [...report.problems, ...tally.problems],
       asked: drained.reduce((sum, { asked }) => sum + asked, 0),
       waiting: drained.flatMap(({ waiting }) => waiting),
+      unasked: drained.flatMap(({ unasked }) => unasked),
     }
   })
 
@@ -90,9 +91,11 @@ const passOnce = (
       const problems = Exit.isSuccess(listed) ? listed.value.problems : [sourceError(source, listed.cause)]
       for (const problem of problems) yield* reportSource(ports, tally, problem)
       if (!Exit.isSuccess(listed)) continue
+      const { dormant, labels } = listed.value
       for (const log of listed.value.logs) {
         if (logs.has(log.path)) continue
-        logs.set(log.path, watch(log, source, ports.policyFor(log, listed.value.labels?.get(log.path))))
+        const applied = ports.policyFor(log, labels?.get(log.path))
+        logs.set(log.path, watch(log, source, applied, dormant?.has(log.path)))
       }
     }
     const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), {
@@ -218,11 +221,13 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         ports.files.glance(entry.log.path, glance)
         const maxSize = entry.applied.limits.maxSize
         return (
-          glance.bytes < 0 || (maxSize >= 0 && glance.bytes >= maxSize) || glance.directoryChangedMs !== entry.settledMs
+          (glance.bytes < 0 && !entry.dormant) ||
+          (maxSize >= 0 && glance.bytes >= maxSize) ||
+          glance.directoryChangedMs !== entry.settledMs
         )
       }
 
-      const update = (watched: Watch, { labels, logs }: Logs): void => {
+      const update = (watched: Watch, { dormant, labels, logs }: Logs): void => {
         const listed = new Set<string>()
         for (const log of logs) {
           listed.add(log.path)
@@ -233,6 +238,8 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
             const applied = ports.policyFor(log, labels?.get(log.path))
             watched.entries.set(log.path, newEntry(log, watched.source, applied))
           }
+          const entry = watched.entries.get(log.path)
+          if (entry !== undefined) entry.dormant = dormant?.has(log.path) ?? false
         }
         for (const [path, entry] of watched.entries) {
           // One pass at a time over a log: one that is listed again must find its entry while the old pass goes on.

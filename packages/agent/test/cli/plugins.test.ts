@@ -87,6 +87,7 @@ describe("once --drain", () => {
             problems: [],
             asked: 2,
             waiting: [packed, second].map((path) => ({ path, by: "sent", why: "the other side is away" })),
+            unasked: [],
           },
         ],
       })
@@ -123,6 +124,55 @@ describe("once --drain", () => {
       expect(readdirSync(host.logs).length).toBe(4)
     },
   )
+  it("drains a log whose file its writer has not made again, however long it has been away", async () => {
+    plugin(GUARD)
+    rmSync(join(host.logs, "a.log"))
+    rmSync(join(host.logs, "b.log"))
+    const path = segment("b.log", "20260101-000000", "one")
+    writeFileSync(join(host.directory, "away"), "")
+    expect(await cordwood("once", "--config", host.config, "--drain")).toEqual({
+      code: 1,
+      stdout: "1 log: nothing to do; 0 of 1 closed segments drained\n",
+      stderr: `cordwood: ${path} waits for sent: the other side is away\n    nothing was lost; mend what it waits for and drain again\n`,
+    })
+    expect((await cordwood("plan", "--config", host.config, "--detailed-exitcode")).code).toBe(0)
+    rmSync(join(host.directory, "away"))
+    expect(await cordwood("once", "--config", host.config, "--drain")).toEqual({
+      code: 0,
+      stdout: "1 log: nothing to do; 1 of 1 closed segments drained\n",
+      stderr: "",
+    })
+    expect((await cordwood("status", "--config", host.config)).stdout).toMatch(/b\.log .* missing /)
+  })
+  it("ends with 1 and lists what it may not ask about, as its policy only observes", { timeout: 30_000 }, async () => {
+    plugin(GUARD)
+    rmSync(join(host.logs, "a.log"))
+    const first = segment("b.log", "20260101-000000", "one")
+    const second = segment("b.log", "20260102-000000", "two")
+    const enforced = readFileSync(host.config, "utf8")
+    writeFileSync(host.config, enforced.replace("maxSize: 1k", "maxSize: 1k, mode: observe"))
+    const hint =
+      "\n    it is not drained: see that whoever rotates it keeps it, or let the policy enforce and drain again\n"
+    const list = [first, second].map(
+      (path) => `cordwood: ${path} was not asked about: policy default only observes${hint}`,
+    )
+    expect(await cordwood("once", "--config", host.config, "--drain")).toEqual({
+      code: 1,
+      stdout: "1 log: 1 observed only; 2 closed segments are under a policy that only observes; none was asked about\n",
+      stderr: list.join(""),
+    })
+    const canary =
+      "maxSize: 1k, mode: observe, overrides: [{ name: canary, match: { path: '*/c.log' }, mode: enforce }]"
+    writeFileSync(host.config, enforced.replace("maxSize: 1k", canary))
+    segment("c.log", "20260101-000000", "three")
+    rmSync(second)
+    expect(await cordwood("once", "--config", host.config, "--drain")).toEqual({
+      code: 1,
+      stdout:
+        "2 logs: nothing to do; 1 of 1 closed segments drained; 1 closed segment is under a policy that only observes; it was not asked about\n",
+      stderr: list[0],
+    })
+  })
   it("of a host without closed segments says so", async () => {
     plugin(GUARD)
     rmSync(join(host.logs, "a.log"))

@@ -27,7 +27,7 @@ const listed = async (root: string, include: ReadonlyArray<string>, exclude: Rea
   if ("error" in result) return result
   const short = (path: string): string => path.replace(root, "")
   return {
-    logs: result.logs.map(({ path }) => short(path)),
+    logs: result.logs.map(({ path }) => short(path) + (result.dormant?.includes(path) === true ? " (dormant)" : "")),
     problems: result.problems.map(({ detail, hint, reason, target }) => ({
       target: short(target),
       reason,
@@ -100,8 +100,9 @@ test("no rotated, compressed or temporary file is taken for an active one, howev
     "/app.log.2026-09-09",
     "/app.log.bz2",
     "/x.tmp",
-    // Set aside from a file that is no more.
+    // Set aside from files that are no more: of the first there is a segment.
     "/gone.log.20260909-043310",
+    "/away.log.20260909-043310.tmp",
     // Written, and only similar.
     "/app.log.json",
     "/app.log-debug",
@@ -110,7 +111,15 @@ test("no rotated, compressed or temporary file is taken for an active one, howev
     "/app.log.123456",
   )
   expect(await listed(root, ["/*"])).toEqual(
-    only("/app-1", "/app.log", "/app.log-debug", "/app.log.123456", "/app.log.json", "/prog.INFO.20260909-043310.4711"),
+    only(
+      "/app-1",
+      "/app.log",
+      "/app.log-debug",
+      "/app.log.123456",
+      "/app.log.json",
+      "/gone.log (dormant)",
+      "/prog.INFO.20260909-043310.4711",
+    ),
   )
 })
 
@@ -125,14 +134,29 @@ test("a log whose active file a rotation has just taken away is listed, so that 
   for (const name of ["/named.log", "/matched.log", "/other.txt"])
     utimesSync(`${root}${name}.20260909-043310`, now, now)
   expect(await listed(root, ["/named.log"])).toEqual(only("/named.log"))
-  expect(await listed(root, ["/*.log"])).toEqual(only("/matched.log", "/named.log"))
-  expect(await listed(root, ["/*.log"], ["/named*"])).toEqual(only("/matched.log"))
+  expect(await listed(root, ["/*.log"])).toEqual(only("/matched.log", "/named.log", "/old.log (dormant)"))
+  expect(await listed(root, ["/*.log"], ["/{named,old}*"])).toEqual(only("/matched.log"))
 })
 
-test("of several segments only the newest tells that a rotation was cut off", async () => {
-  const root = tree("/a.log.20260909-043310", "/a.log.20260909-043320")
-  utimesSync(`${root}/a.log.20260909-043310`, new Date(), new Date())
-  expect(await listed(root, ["/a.log"])).toEqual(only())
+test("of several segments only the newest tells that a rotation was cut off, and only while it is plain", async () => {
+  const root = tree("/a.log.20260909-043310", "/a.log.20260909-043320", "/b.log.20260909-043310.gz")
+  for (const name of ["/a.log.20260909-043310", "/b.log.20260909-043310.gz"])
+    utimesSync(`${root}${name}`, new Date(), new Date())
+  expect(await listed(root, ["/{a,b}.log"])).toEqual(only("/a.log (dormant)", "/b.log (dormant)"))
+  // Compressed, with the plain one not removed yet: that rotation was over.
+  writeFileSync(`${root}/a.log.20260909-043330`, "")
+  expect(await listed(root, ["/a.log"])).toEqual(only("/a.log"))
+  writeFileSync(`${root}/a.log.20260909-043330.zst`, "")
+  expect(await listed(root, ["/a.log"])).toEqual(only("/a.log (dormant)"))
+})
+
+test("a log whose writer has been away for long stays listed while there are segments, but nobody waits for its file", async () => {
+  const root = tree("/a.log.20260909-043310", "/a.log.20260909-043300.gz", "/b.log.20260909-043310.zst", "/c.log.1")
+  expect(await listed(root, ["/a.log"])).toEqual(only("/a.log (dormant)"))
+  expect(await listed(root, ["/*.log"])).toEqual(only("/a.log (dormant)", "/b.log (dormant)"))
+  expect(await listed(root, ["/*"], ["/a*"])).toEqual(only("/b.log (dormant)", "/c.log.1"))
+  writeFileSync(join(root, "a.log"), "it is back")
+  expect(await listed(root, ["/**"])).toEqual(only("/a.log", "/b.log (dormant)", "/c.log.1"))
 })
 
 test("a symbolic link to a file is refused and reported, whatever it points to", async () => {
@@ -241,10 +265,12 @@ test("more matches than the limit are cut off and reported", async () => {
   const root = tree("/3.log", "/1.log", "/2.log")
   expect(await searched(root, "/*.log", { matches: 3, names: 9 })).toEqual({
     paths: ["/1.log", "/2.log", "/3.log"].map((path) => root + path),
+    dormant: new Set(),
     troubles: [],
   })
   expect(await searched(root, "/*.log", { matches: 2, names: 9 })).toEqual({
     paths: ["/1.log", "/2.log"].map((path) => root + path),
+    dormant: new Set(),
     troubles: [tooWide(root, "/*.log", "they match 3 files, more than 2")],
   })
 })
@@ -261,6 +287,7 @@ test("two stars end at a depth, and say so", async () => {
   const root = tree(`${below(32)}/in.log`, `${below(33)}/out.log`)
   expect(await searched(root, "/**/*.log", { matches: 9, names: 99 })).toEqual({
     paths: [`${root}${below(32)}/in.log`],
+    dormant: new Set(),
     troubles: [
       {
         target: `${root}${below(32)}`,

@@ -36,12 +36,19 @@ export class Opened {
     this.source = source
     this.close = close
   }
-  /** Logs and problems, or the error. */
-  list(): Promise<{ logs: ReadonlyArray<Log>; problems: ReadonlyArray<PlainError> } | { error: PlainError }> {
+  /** Logs, those of them that are dormant where the source knows of such, and problems, or the error. */
+  list(): Promise<
+    | { logs: ReadonlyArray<Log>; dormant?: ReadonlyArray<string>; problems: ReadonlyArray<PlainError> }
+    | { error: PlainError }
+  > {
     return Effect.runPromise(
       Effect.match(this.source.list, {
         onFailure: (error) => ({ error: plain(error) }),
-        onSuccess: ({ logs, problems }) => ({ logs, problems: problems.map(plain) }),
+        onSuccess: ({ dormant, logs, problems }) => ({
+          logs,
+          ...(dormant === undefined ? {} : { dormant: [...dormant] }),
+          problems: problems.map(plain),
+        }),
       }),
     )
   }

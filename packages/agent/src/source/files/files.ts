@@ -123,11 +123,12 @@ export const filesSource = (options: FilesOptions): SourceFactory => {
 
   const list: Effect.Effect<Logs, SourceError> = Effect.gen(function* () {
     const nowMs = yield* Clock.currentTimeMillis
-    const { paths, troubles } = yield* Effect.promise((signal) => find({ patterns, isExcluded, nowMs, signal })).pipe(
-      Effect.timeoutOrElse({ duration: FOUND_WITHIN_MS, orElse: () => Effect.fail(stuck(name)) }),
-    )
+    const { dormant, paths, troubles } = yield* Effect.promise((signal) =>
+      find({ patterns, isExcluded, nowMs, signal }),
+    ).pipe(Effect.timeoutOrElse({ duration: FOUND_WITHIN_MS, orElse: () => Effect.fail(stuck(name)) }))
     return {
       logs: paths.map((path): Log => ({ path })),
+      dormant,
       problems: troubles.map((trouble) => new SourceError({ source: name, op: "list", ...trouble })),
     }
   })

@@ -7,7 +7,7 @@ import type { Dirent } from "node:fs"
 import { lstat, opendir } from "node:fs/promises"
 import { join } from "node:path/posix"
 import type { Part, Pattern } from "./pattern.ts"
-import { activeNameOf, isSetAside } from "./rotated-name.ts"
+import { isSetAside, segmentNameOf } from "./rotated-name.ts"
 
 /** Files of one source. More is a pattern that is wider than was meant. */
 export const MAX_MATCHES = 10_000
@@ -15,7 +15,11 @@ export const MAX_MATCHES = 10_000
 export const MAX_NAMES = 200_000
 /** Directories beneath a `**`. */
 const MAX_DEPTH = 32
-/** A plain segment written to within this time, whose active file is missing, is what a rotation that was cut off leaves behind. */
+/**
+ * A plain segment written to within this time, whose active file is missing, is what a rotation that was cut off leaves behind: there is a writer,
+ * and it may be writing to the segment still, which keeps this true. After that nothing shows that there is one, and it would be told to reopen
+ * on every pass, for ever, for want of a log that is gone.
+ */
 const CUT_OFF_WITHIN_MS = 10 * 60_000
 
 export interface Trouble {
@@ -25,8 +29,14 @@ export interface Trouble {
   readonly hint: string
 }
 export interface Found {
-  /** Sorted. Regular files, and the paths whose file a rotation that was cut off has taken away. */
+  /**
+   * Sorted. Regular files, and the paths whose file is missing while segments of theirs are there. Only names tell whose those are: dated files
+   * of another program that parse as segments (`app.log.20260101-000000` by logrotate, with that `dateformat`) make a log of the path
+   * before the date, too, wherever a pattern matches it.
+   */
   readonly paths: ReadonlyArray<string>
+  /** Those of the paths whose file is missing, and was not taken away by a rotation that was cut off lately. */
+  readonly dormant: ReadonlySet<string>
   readonly troubles: ReadonlyArray<Trouble>
 }
 export interface Search {
@@ -53,6 +63,7 @@ export const find = async (search: Search): Promise<Found> => {
   const troubles = new Map<string, Trouble>()
   /** By directory, then name. */
   const matches = new Map<string, Map<string, Kind>>()
+  const dormant = new Set<string>()
   /** Matches that the operator wrote out in full: each is a log that is expected. */
   const named = new Set<string>()
   let looked = 0
@@ -105,18 +116,20 @@ export const find = async (search: Search): Promise<Found> => {
     matches.set(directory, names.set(name, kind))
   }
 
-  /** Matches of the pattern's last part. A name may also be missing, and its newest plain segment tell of it. */
+  /** Matches of the pattern's last part. A name may also be missing, and its segments tell of it. */
   const matchNames = async (directory: string, names: Names, matchesName: (name: string) => boolean): Promise<void> => {
-    const segments = new Map<string, string>()
+    const newest = new Map<string, { readonly name: string; readonly plain: boolean }>()
     for (const [name, kind] of names) {
       if (matchesName(name)) match(directory, name, kind)
-      const active = kind === "file" ? activeNameOf(name) : null
-      if (active === null || names.has(active) || !matchesName(active)) continue
-      const newest = segments.get(active)
-      if (newest === undefined || name > newest) segments.set(active, name)
+      const segment = kind === "file" ? segmentNameOf(name) : null
+      if (segment === null || names.has(segment.active) || !matchesName(segment.active)) continue
+      // A compressed one comes after its plain twin: what has been compressed was no rotation that was cut off.
+      if (name > (newest.get(segment.active)?.name ?? ""))
+        newest.set(segment.active, { name, plain: segment.suffix === "" })
     }
-    for (const [active, segment] of segments) {
-      if (await writtenLately(join(directory, segment), search.nowMs)) match(directory, active, "file")
+    for (const [active, { name, plain }] of newest) {
+      match(directory, active, "file")
+      if (!plain || !(await writtenLately(join(directory, name), search.nowMs))) dormant.add(join(directory, active))
     }
   }
 
@@ -169,7 +182,7 @@ export const find = async (search: Search): Promise<Found> => {
   paths.sort()
   if (cutShort) report(tooMany(search, `they make the search look at more than ${maxNames} names`))
   if (paths.length > maxMatches) report(tooMany(search, `they match ${paths.length} files, more than ${maxMatches}`))
-  return { paths: paths.slice(0, maxMatches), troubles: [...troubles.values()] }
+  return { paths: paths.slice(0, maxMatches), dormant, troubles: [...troubles.values()] }
 }
 
 const isVisible = (name: string): boolean => !name.startsWith(".")
