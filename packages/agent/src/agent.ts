@@ -241,7 +241,8 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           activeBytes: active?.bytes ?? null,
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
-          // With nobody to tell, waiting for the writer is nothing that a pass would do.
+          // With nobody to tell, waiting for the writer is nothing that a pass would do. Which segments of a dormant log are ours to remove or
+          // compress is known by the journal, which a plan doesn't open: here they all count as ours.
           steps:
             source.tells === false || listed.success.dormant?.has(log.path) === true
               ? steps.filter(({ _tag }) => _tag !== "Reopen")
