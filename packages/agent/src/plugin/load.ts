@@ -2,7 +2,7 @@
  * Finds the plugins that a configuration names, imports them and reads their settings. Sets nothing up: that is the host's part.
  * Names and paths are resolved as from the configuration file, not from where this program is installed.
  */
-import { type Configured, PLUGIN_API, type Plugin } from "@cordwood/core"
+import { type Configured, messageOf, PLUGIN_API, type Plugin } from "@cordwood/core"
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { createRequire, registerHooks } from "node:module"
 import { dirname, join, resolve } from "node:path"
@@ -156,8 +156,6 @@ const notFound = (file: string, use: string): string => {
     return `found ${JSON.stringify(use)}, which is not installed; did you mean ${meant}?`
   return `found ${JSON.stringify(use)}, which is not installed for ${dirname(file)}; run: npm install --prefix ${dirname(file)} ${use}`
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** The plugin that a module exports, as default or under a name. */
 const pluginIn = (module: unknown, from: string): Plugin | string => {

@@ -1,4 +1,5 @@
 /** How code that runs outside of Effect, in an SDK's callbacks, tells the operator something: through the agent's own log. Never throws. */
+import { messageOf as messageIn } from "@cordwood/core"
 import { Effect } from "effect"
 
 export interface Voice {
@@ -20,10 +21,5 @@ const MAX_LENGTH = 500
 export const inOneLine = (text: string): string =>
   JSON.stringify(text.slice(0, MAX_LENGTH)).slice(1, -1).replaceAll('\\"', '"')
 
-export const messageOf = (error: unknown): string => {
-  try {
-    return inOneLine(error instanceof Error ? error.message : String(error))
-  } catch {
-    return "something that can't be shown"
-  }
-}
+/** What an error says, in one line. Never throws. */
+export const messageOf = (error: unknown): string => inOneLine(messageIn(error))
