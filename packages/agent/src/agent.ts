@@ -230,14 +230,17 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           continue
         }
         const { active, segments } = scanned.success
-        const { limits, mode, name, ...policy } = policyFor(log, listed.success.labels?.get(log.path))
+        const { compression, limits, maxFiles, maxSize, mode, name } = policyFor(
+          log,
+          listed.success.labels?.get(log.path),
+        )
         // Which segments the guards have let go is the running agent's knowledge, so that what is offered to them early isn't told here.
         const steps = yield* planNow({ ...limits, guarded: plugins.guarded }, scanned.success)
         logs.set(log.path, {
           log,
           policy: name,
           mode,
-          limits: policy,
+          limits: { maxSize, maxFiles, compression },
           activeBytes: active?.bytes ?? null,
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),

@@ -64,7 +64,15 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
     const composed = yield* compose([{ plugin: "plain", contributions: { codecs: [plainCodec] } }, ...plugins])
     const applied: Applied = {
       ...policyFor(policy, log),
-      limits: { maxSize: policy.maxSize, maxFiles: policy.maxFiles, codec: plainCodec, guarded: false, cleared: null },
+      limits: {
+        maxSize: policy.maxSize,
+        maxFiles: policy.maxFiles,
+        codec: plainCodec,
+        guarded: false,
+        cleared: null,
+        writer: "running",
+        shed: new Map(),
+      },
     }
     const ports: PassPorts = {
       files: world.files(),

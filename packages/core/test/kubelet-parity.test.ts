@@ -311,7 +311,7 @@ const cordwood = (node: Node, utcStamp: string, maxFiles = 5, maxSize = 0): Read
         ]
   })
   const codec = { id: "gzip", suffix: ".gz" }
-  const limits: Limits = { maxSize, maxFiles, codec, guarded: false, cleared: null }
+  const limits: Limits = { maxSize, maxFiles, codec, guarded: false, cleared: null, writer: "running", shed: new Map() }
   const steps = plan(limits, snapshotOf({ path: "/logs/0.log" }, { entries, takenAtMs: 3_600_000 }, [codec]), utcStamp)
   const nameOf = (path: string): string => path.slice("/logs/".length)
   for (const step of steps) {

@@ -24,7 +24,7 @@ describe("a plan", () => {
     const situation: Situation = { files: { "0.log": 12, "0.log.20260909-043300": 11 } }
     const { active, segments } = givenSnapshot(situation)
     const steps: ReadonlyArray<Step> = [
-      { _tag: "Rotate", file: active!, to: "/logs/0.log.20260909-043310" },
+      { _tag: "Rotate", file: active!, to: "/logs/0.log.20260909-043310", tells: true },
       { _tag: "Compress", segment: segments[0]!, to: "/logs/0.log.20260909-043300.gz", codec: "gzip" },
     ]
     expect(given(situation).whenPlanned(NOW).steps).toEqual(steps)
@@ -406,12 +406,79 @@ describe("the steps", () => {
       false,
     ],
     [{ _tag: "Offer", segment: plain }, "offer", "/logs/0.log.20260909-043300", false],
-    [{ _tag: "Rotate", file: active!, to: "/logs/x" }, "rotate", "/logs/0.log", true],
+    [{ _tag: "Rotate", file: active!, to: "/logs/x", tells: true }, "rotate", "/logs/0.log", true],
     [{ _tag: "Reopen", path: "/logs/0.log", interrupted: plain }, "reopen", "/logs/0.log", true],
     [{ _tag: "Refuse", path: "/logs/0.log", message: "", hint: "" }, "rotate", "/logs/0.log", true],
   ]
   it.each(all)("%o is called %s, is about %s, and comes before slow work: %s", (step, name, path, first) => {
     expect({ name: stepName(step), path: pathOf(step), first: isRotation(step) }).toEqual({ name, path, first })
+  })
+})
+
+describe("a plan for a log whose container has ended", () => {
+  const files = { "0.log": 12, "0.log.20260909-043240.gz": 2, "0.log.20260909-043250": 12, "0.log.20260909-043300": 12 }
+
+  it("leaves its file, however large, to those who read it, and compresses every segment, as no rotation will come", () => {
+    given({ writer: "stopped", files })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Compress 0.log.20260909-043250 to 0.log.20260909-043250.gz, gzip",
+        "Compress 0.log.20260909-043300 to 0.log.20260909-043300.gz, gzip",
+      )
+  })
+
+  it("keeps maxFiles files, whether its own is among them or not, and has nobody reopen one that is missing", () => {
+    given({ writer: "stopped", policy: { maxFiles: 3 }, files })
+      .whenPlanned(NOW)
+      .thenNames("0.log", "0.log.20260909-043250.gz", "0.log.20260909-043300.gz")
+    const { "0.log": _own, ...segments } = files
+    given({ writer: "stopped", policy: { maxFiles: 3 }, files: segments })
+      .whenPlanned(NOW)
+      .thenNames("0.log.20260909-043240.gz", "0.log.20260909-043250.gz", "0.log.20260909-043300.gz")
+  })
+
+  it("that is surplus makes a segment of its file, telling nobody, and removes them all", () => {
+    const first = given({ writer: "surplus", files }).whenPlanned(NOW)
+    first.thenSteps(
+      "Rotate 0.log to 0.log.20260909-043310, telling nobody",
+      "Remove 0.log.20260909-043240.gz, budget",
+      "Remove 0.log.20260909-043250, budget",
+      "Remove 0.log.20260909-043300, budget",
+    )
+    first.andDone().whenPlanned("20260909-053310").thenSteps("Remove 0.log.20260909-043310, budget")
+  })
+
+  it("that is surplus waits until its file has come to rest", () => {
+    given({ writer: "surplus", files: { "0.log": { bytes: 12, agoMs: SETTLE_MS - 1 } } })
+      .whenPlanned(NOW)
+      .thenSteps()
+  })
+})
+
+describe("a plan under limits that logs share", () => {
+  const shed = { "0.log.20260909-043240": "budget", "0.log.20260909-043250.gz": "pressure" } as const
+  const files = { "0.log": 1, "0.log.20260909-043240": 12, "0.log.20260909-043250.gz": 2, "0.log.20260909-043300": 12 }
+
+  it("removes what is to be shed, and says for which", () => {
+    given({ files, shed })
+      .whenPlanned(NOW)
+      .thenSteps("Remove 0.log.20260909-043240, budget", "Remove 0.log.20260909-043250.gz, pressure")
+  })
+
+  it("compresses what is to be shed, too, where guards may keep it", () => {
+    given({ files, shed, guards: { guarded: true } })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Remove 0.log.20260909-043240, budget",
+        "Remove 0.log.20260909-043250.gz, pressure",
+        "Compress 0.log.20260909-043240 to 0.log.20260909-043240.gz, gzip",
+      )
+  })
+
+  it("names a segment once that its own limits have no room for either", () => {
+    given({ policy: { maxFiles: 2 }, files, shed })
+      .whenPlanned(NOW)
+      .thenSteps("Remove 0.log.20260909-043240, max-files", "Remove 0.log.20260909-043250.gz, max-files")
   })
 })
 
@@ -637,6 +704,8 @@ describe("whatever lies there, a plan", () => {
           codec: { id: "gzip", suffix: ".gz" },
           guarded: true,
           cleared: new Set(["20260909-043201"]),
+          writer: "running" as const,
+          shed: new Map(),
         })
         expect(plan(limits, snapshot, NOW)).toEqual(plan(limits, snapshot, NOW))
       }),

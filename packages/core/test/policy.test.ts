@@ -13,6 +13,7 @@ describe("a policy", () => {
       maxSize: 10_485_760,
       maxFiles: 5,
       compression: "gzip",
+      keepStopped: 1,
       mode: "enforce",
       deferred: { onPressure: "hold" },
       overrides: [],
@@ -36,6 +37,7 @@ describe("a policy", () => {
       maxSize: 5_000_000,
       maxFiles: 2,
       compression: "none",
+      keepStopped: 1,
       mode: "observe",
       deferred: { onPressure: "drop", maxSize: 1_073_741_824, minFree: 5_368_709_120 },
       overrides: [
@@ -124,10 +126,40 @@ describe("a policy", () => {
 
   it("becomes limits with the codec in place of its id, and none for an unknown one", () => {
     const policy = Policy.parse({ maxSize: 7, maxFiles: 3 })
-    const unguarded = { maxSize: 7, maxFiles: 3, guarded: false, cleared: null }
+    const unguarded = { maxSize: 7, maxFiles: 3, guarded: false, cleared: null, writer: "running", shed: new Map() }
     expect(limitsOf(policy, CODECS)).toEqual({ ...unguarded, codec: CODECS[0] })
     expect(limitsOf({ ...policy, compression: "none" }, CODECS)).toEqual({ ...unguarded, codec: null })
     expect(limitsOf({ ...policy, compression: "brotli" }, CODECS)).toBeUndefined()
+  })
+})
+
+describe("the limits that logs share", () => {
+  it("are as written, for a container alone or for its pod, too", () => {
+    expect(Policy.parse({ maxTotal: "1Ki" }).maxTotal).toEqual({ container: 1024, pod: undefined })
+    expect(Policy.parse({ maxTotal: { pod: "2Ki" } }).maxTotal).toEqual({ pod: 2048 })
+    expect(Policy.parse({ pressure: { minFree: "1Ki" } }).pressure).toEqual({ minFree: 1024, keepFiles: 2 })
+  })
+
+  it("are refused where they can't be met", () => {
+    const { error } = Policy.safeParse({
+      keepStopped: -1,
+      maxTotal: "-1",
+      pressure: { minFree: "2Ki", keepFiles: 0 },
+    })
+    expect(error!.issues.map(({ path }) => path.join("."))).toEqual(["keepStopped", "maxTotal", "pressure.keepFiles"])
+    expect(z.prettifyError(Policy.safeParse({ pressure: { minFree: "2Ki", targetFree: "1Ki" } }).error!)).toBe(
+      "✖ targetFree must not be less than minFree\n  → at pressure",
+    )
+  })
+
+  it("can be other ones in an override", () => {
+    const policy = Policy.parse({
+      maxTotal: "1Ki",
+      overrides: [{ name: "a", match: { container: "app" }, keepStopped: 3, maxTotal: { pod: "4Ki" } }],
+    })
+    const log: Log = { path: "/var/log/pods/shop_api-1_u1/app/0.log", container: "app" }
+    expect(policyFor(policy, log)).toMatchObject({ keepStopped: 3, maxTotal: { pod: 4096 } })
+    expect(policyFor(policy, { path: "/x/0.log" })).toMatchObject({ keepStopped: 1, maxTotal: { container: 1024 } })
   })
 })
 
@@ -154,6 +186,8 @@ describe("the policy for a log", () => {
       maxSize: 7,
       maxFiles: 5,
       compression: "gzip",
+      keepStopped: 1,
+      maxTotal: {},
     })
   })
 
@@ -173,9 +207,16 @@ describe("the policy for a log", () => {
       maxSize: 7,
       maxFiles: 3,
       compression: "gzip",
+      keepStopped: 1,
+      maxTotal: {},
     })
     const all = { name: "all", maxSize: "-1", maxFiles: 2, compression: "none", mode: "observe" } as const
-    expect(policyFor(Policy.parse({ overrides: [all] }), log)).toEqual({ ...all, maxSize: -1 })
+    expect(policyFor(Policy.parse({ overrides: [all] }), log)).toEqual({
+      ...all,
+      maxSize: -1,
+      keepStopped: 1,
+      maxTotal: {},
+    })
   })
 
   it("goes on to the next override where one leaves out this pod by its percentage", () => {

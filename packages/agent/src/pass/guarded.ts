@@ -110,7 +110,7 @@ export const giveWay = (record: PassRecord, { segment }: Remove): Effect.Effect<
 const removed = (
   record: PassRecord,
   segment: Segment,
-  reason: "max-files" | "pressure",
+  reason: Remove["reason"],
   unchanged: boolean,
 ): Effect.Effect<void, LogFilesError> => {
   const waitsNoLonger = Effect.sync(() => {

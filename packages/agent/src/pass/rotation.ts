@@ -9,7 +9,7 @@ import type { Explained, PassRecord } from "./pass-record.ts"
 /** Sources have deadlines of their own; this one is for a source that breaks that rule. */
 const REOPEN_LIMIT_MS = 60_000
 
-export const rotate = (record: PassRecord, { file, to }: Rotate): Effect.Effect<boolean, LogFilesError> =>
+export const rotate = (record: PassRecord, { file, tells, to }: Rotate): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
     const { files } = record.ports
     const moved = yield* Effect.result(files.setAside(file, to))
@@ -17,7 +17,7 @@ export const rotate = (record: PassRecord, { file, to }: Rotate): Effect.Effect<
     if (moved._tag === "Failure" && (record.bytesOf(file.path) >= 0 || record.bytesOf(to) < 0)) {
       return yield* moved.failure
     }
-    const reopened = yield* Effect.result(tellWriter(record))
+    const reopened = yield* Effect.result(tells ? tellWriter(record) : Effect.succeed("not-told" as const))
     if (reopened._tag === "Success") return yield* rotated(record, file.path, to, reopened.success === "told")
     const back = yield* Effect.result(files.putBack(to, file.path))
     // A file is there: only the reply was lost, or late, and the writer has reopened. (The kubelet renames over that file.)

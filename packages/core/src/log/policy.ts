@@ -31,6 +31,20 @@ const compression = z
     description: "Id of the codec that segments are compressed with, or none.",
     examples: ["gzip", NO_COMPRESSION],
   })
+const keepStopped = z.int().min(0).max(100_000).meta({
+  description:
+    "Of the containers of one name in a pod that have ended, the logs of this many stay, the newest ones; those of earlier ones go. The kubelet's maximum-dead-containers-per-container.",
+})
+const total = Quantity.refine((bytes) => bytes >= 0, "must not be negative")
+const maxTotal = z
+  .union([
+    total.transform((bytes) => ({ container: bytes, pod: undefined })),
+    z.strictObject({ container: total.optional(), pod: total.optional() }),
+  ])
+  .meta({
+    description:
+      "Bytes on disk. Of all logs of one container name in a pod, those of ended containers among them; or, as { container, pod }, also of all the pod's logs. Beyond it the oldest segments go, those of ended containers first.",
+  })
 const mode = Mode.meta({
   description: "observe: plan, trace and record what would be done, and touch nothing. enforce: do it.",
 })
@@ -68,6 +82,8 @@ export const Override = z.strictObject({
   maxSize: maxSize.optional(),
   maxFiles: maxFiles.optional(),
   compression: compression.optional(),
+  keepStopped: keepStopped.optional(),
+  maxTotal: maxTotal.optional(),
   mode: mode.optional(),
 })
 export type Override = z.output<typeof Override>
@@ -98,11 +114,33 @@ export const DeferredLimits = z
   )
 export type DeferredLimits = z.output<typeof DeferredLimits>
 
+/** Watermarks on the free space of the logs' file systems. */
+export const PressureLimits = z
+  .strictObject({
+    minFree: total.meta({
+      description:
+        "Bytes. Once a file system that holds logs has less free, segments are shed until it has targetFree.",
+    }),
+    targetFree: total.optional().meta({ description: "Bytes; minFree if not given." }),
+    keepFiles: z.int().min(1).max(100_000).default(2).meta({
+      description: "Files of one log that pressure leaves, the active one included.",
+    }),
+  })
+  .refine(({ minFree, targetFree }) => targetFree === undefined || targetFree >= minFree, {
+    error: "targetFree must not be less than minFree",
+  })
+export type PressureLimits = z.output<typeof PressureLimits>
+
 export const Policy = z.strictObject({
   maxSize: maxSize.prefault("10Mi"),
   maxFiles: maxFiles.default(5),
   compression: compression.default("gzip"),
+  keepStopped: keepStopped.default(1),
+  maxTotal: maxTotal.optional(),
   mode: mode.default("enforce"),
+  pressure: PressureLimits.optional().meta({
+    description: "When the disk fills up, what is shipped goes first, then the oldest of the largest log.",
+  }),
   deferred: DeferredLimits.prefault({}).meta({
     description: "What gives way when guards, such as shipping to S3, keep segments that would be removed.",
   }),
@@ -130,6 +168,9 @@ export interface AppliedPolicy {
   readonly maxSize: number
   readonly maxFiles: number
   readonly compression: string
+  readonly keepStopped: number
+  /** Bytes of a container's logs and of a pod's; undefined: no limit. */
+  readonly maxTotal: { readonly container?: number | undefined; readonly pod?: number | undefined }
 }
 
 /** The policy for a log: the first override that fits it, over the policy itself. Depends on the log and its labels alone. */
@@ -141,6 +182,8 @@ export const policyFor = (policy: Policy, log: Log, labels: Labels = {}): Applie
     maxSize: found?.maxSize ?? policy.maxSize,
     maxFiles: found?.maxFiles ?? policy.maxFiles,
     compression: found?.compression ?? policy.compression,
+    keepStopped: found?.keepStopped ?? policy.keepStopped,
+    maxTotal: found?.maxTotal ?? policy.maxTotal ?? {},
   }
 }
 

@@ -2,7 +2,7 @@
 import { besideOf, nameOf } from "../log/log.ts"
 import { formatRotatedName, nextStamp, type Stamp } from "../log/name.ts"
 import { type AppliedPolicy, NO_COMPRESSION } from "../log/policy.ts"
-import type { KnownCodec, Segment, Snapshot } from "../log/snapshot.ts"
+import type { FileSeen, KnownCodec, Segment, Snapshot } from "../log/snapshot.ts"
 import type { Step } from "./step.ts"
 
 /** What bounds a log now: `policy` with the codec its `compression` names (null: segments stay plain), and what guards have to say. */
@@ -14,14 +14,21 @@ export interface Limits {
   readonly guarded: boolean
   /** Segments that the guards who are asked early have let go; null: no guard wants to be asked early. */
   readonly cleared: ReadonlySet<Stamp> | null
+  readonly writer: Writer
+  /** Segments that must go for the sake of limits that other logs share, and which: `policy.maxTotal` or `policy.pressure`. */
+  readonly shed: ReadonlyMap<Stamp, "budget" | "pressure">
 }
+/** `stopped`: the log's container has ended. `surplus`: and it is none of those whose logs `policy.keepStopped` keeps. */
+export type Writer = "running" | "stopped" | "surplus"
 /** Puts the codec in place of its id. Undefined: no codec of that id is known. */
 export const limitsOf = (
   { compression, maxFiles, maxSize }: Pick<AppliedPolicy, "compression" | "maxFiles" | "maxSize">,
   codecs: ReadonlyArray<KnownCodec>,
 ): Limits | undefined => {
   const codec = compression === NO_COMPRESSION ? null : codecs.find(({ id }) => id === compression)
-  return codec === undefined ? undefined : { maxSize, maxFiles, codec, guarded: false, cleared: null }
+  return codec === undefined
+    ? undefined
+    : { maxSize, maxFiles, codec, guarded: false, cleared: null, writer: "running", shed: new Map() }
 }
 
 /**
@@ -42,29 +49,44 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   const rotation = rotationSteps(limits, snapshot, now)
   const rotates = rotation.some((step) => step._tag === "Rotate")
   const { cleaning, kept } = leftovers(snapshot)
-  // Besides the active file, and the segment that this very pass makes of it.
-  const room = limits.maxFiles - (rotates ? 2 : 1)
-  const excess = kept.slice(0, Math.max(0, kept.length - room))
-  const staying = kept.slice(excess.length)
-  // The newest segment stays plain until the next rotation, for tailers that still read it (kubelet's rule).
-  const resting = rotates ? staying : staying.slice(0, -1)
-  const packed = limits.guarded ? [...excess, ...resting] : resting
+  const excess = kept.slice(0, Math.max(0, kept.length - roomFor(limits, snapshot, rotates)))
+  const rest = kept.slice(excess.length)
+  const shed = rest.flatMap((segment) => {
+    const reason = limits.writer === "surplus" ? "budget" : limits.shed.get(segment.stamp)
+    return reason === undefined ? [] : [{ segment, reason }]
+  })
+  const going = new Set(shed.map(({ segment }) => segment))
+  const staying = rest.filter((segment) => !going.has(segment))
+  // The newest segment stays plain until the next rotation, for tailers that still read it (kubelet's rule). Of a container that has ended there is none.
+  const resting = rotates || limits.writer !== "running" ? staying : staying.slice(0, -1)
+  const packed = limits.guarded ? [...excess, ...going, ...resting] : resting
   return [
     ...rotation,
     ...cleaning,
     ...excess.map((segment): Step => ({ _tag: "Remove", segment, reason: "max-files" })),
+    ...shed.map(({ reason, segment }): Step => ({ _tag: "Remove", segment, reason })),
     ...(limits.codec === null ? [] : compressing(limits.codec, packed, snapshot.takenAtMs)),
     ...offering(limits, staying, snapshot.takenAtMs),
   ]
 }
 
+/** Segments that fit beside the active file, and the segment that this very pass makes of it. */
+const roomFor = ({ maxFiles, writer }: Limits, { active }: Snapshot, rotates: boolean): number =>
+  maxFiles - (rotates ? 2 : writer === "running" || active !== null ? 1 : 0)
+
 const rotationSteps = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyArray<Step> => {
   const { active, log, newestStamp, segments } = snapshot
+  const ended = limits.writer !== "running"
+  if (active === null && ended) return []
   // A missing active file means that an earlier pass stopped between rename and reopen, or that somebody took it away.
   if (active === null) return [{ _tag: "Reopen", path: log.path, interrupted: segments.findLast(isPlain) ?? null }]
   const undone = segments.filter((segment) => segment.identity === active.identity)
   const steps = undone.map((file): Step => ({ _tag: "Clean", reason: "superseded", file, twin: "active" }))
-  if (active.bytes < limits.maxSize) return steps
+  // The file of a container that has ended is left to those who read it (`kubectl logs --previous`), until it is surplus: then it goes as a segment.
+  const isDue = ended
+    ? limits.writer === "surplus" && hasSettled(active, snapshot.takenAtMs)
+    : active.bytes >= limits.maxSize
+  if (!isDue) return steps
   const stamp = nextStamp(now, newestStamp)
   if (stamp === null) {
     const message = `no later name than ${formatRotatedName(nameOf(log.path), newestStamp ?? "")} can be made for the next segment`
@@ -79,7 +101,7 @@ const rotationSteps = (limits: Limits, snapshot: Snapshot, now: Stamp): Readonly
     ]
   }
   const to = besideOf(log.path, formatRotatedName(nameOf(log.path), stamp))
-  return [...steps, { _tag: "Rotate", file: active, to }]
+  return [...steps, { _tag: "Rotate", file: active, to, tells: !ended }]
 }
 
 const isPlain = (segment: Segment): boolean => segment.suffix === ""
@@ -102,8 +124,9 @@ const leftovers = (
 }
 
 /** A compressed segment, or a plain one that nobody writes to any more. */
-const isAtRest = (segment: Segment, takenAtMs: number): boolean =>
-  !isPlain(segment) || Math.abs(takenAtMs - segment.modifiedMs) >= SETTLE_MS
+const isAtRest = (segment: Segment, takenAtMs: number): boolean => !isPlain(segment) || hasSettled(segment, takenAtMs)
+const hasSettled = ({ modifiedMs }: FileSeen, takenAtMs: number): boolean =>
+  Math.abs(takenAtMs - modifiedMs) >= SETTLE_MS
 
 /** Oldest first. The newest one, too: it stays plain for tailers, but it is closed. */
 const offering = ({ cleared }: Limits, segments: ReadonlyArray<Segment>, takenAtMs: number): ReadonlyArray<Step> =>

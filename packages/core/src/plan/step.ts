@@ -9,11 +9,11 @@ import type { FileSeen, Segment } from "../log/snapshot.ts"
 export type Clean =
   | { readonly _tag: "Clean"; readonly reason: "temporary"; readonly file: FileSeen }
   | { readonly _tag: "Clean"; readonly reason: "superseded"; readonly file: Segment; readonly twin: Segment | "active" }
-/** Removes a segment that retention has no room for; every guard is asked first. */
+/** Removes a segment that a limit has no room for; every guard is asked first. */
 export interface Remove {
   readonly _tag: "Remove"
   readonly segment: Segment
-  readonly reason: "max-files"
+  readonly reason: "max-files" | "budget" | "pressure"
 }
 /** Compresses a plain segment to `to`, then removes the original. */
 export interface Compress {
@@ -27,11 +27,12 @@ export interface Offer {
   readonly _tag: "Offer"
   readonly segment: Segment
 }
-/** Renames the active file to `to`, never over anything, and has the writer reopen. */
+/** Renames the active file to `to`, never over anything, and has the writer reopen, unless there is none any more: then `tells` is false. */
 export interface Rotate {
   readonly _tag: "Rotate"
   readonly file: FileSeen
   readonly to: string
+  readonly tells: boolean
 }
 /** Has the writer reopen because the active file is missing; `interrupted` is the segment of the rotation this completes, if one was cut off. */
 export interface Reopen {

@@ -41,6 +41,8 @@ export interface Logs {
    * their segments are looked after all the same.
    */
   readonly dormant?: ReadonlySet<string>
+  /** Paths of logs whose container has ended for sure: nobody writes to them any more, and nobody can be told to reopen. */
+  readonly stopped?: ReadonlySet<string>
   readonly problems: ReadonlyArray<SourceError>
 }
 

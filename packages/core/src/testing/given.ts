@@ -44,6 +44,10 @@ export interface Situation {
   readonly scannedAtMs?: number
   /** What guards have to say, see `Limits`; nothing if not given. */
   readonly guards?: Partial<Pick<Limits, "guarded" | "cleared">>
+  /** Whether the log's container has ended, see `Limits`; it runs if not given. */
+  readonly writer?: Limits["writer"]
+  /** Segments that other limits than the log's own want gone, by name, and why. */
+  readonly shed?: Readonly<Record<string, "budget" | "pressure">>
 }
 
 /** The snapshot of a situation. */
@@ -77,7 +81,12 @@ export const given = (situation: Situation) => ({
     const limits = limitsOf(Policy.parse({ maxSize: 10, ...policy }), codecs)
     if (limits === undefined) throw new Error(`no codec ${policy.compression} is given`)
     const snapshot = givenSnapshot(situation)
-    const steps = plan({ ...limits, ...situation.guards }, snapshot, now)
+    const { guards, shed = {}, writer = "running" } = situation
+    const stamps = snapshot.segments.flatMap(({ name, stamp }) => {
+      const reason = shed[name]
+      return reason === undefined ? [] : [[stamp, reason] as const]
+    })
+    const steps = plan({ ...limits, ...guards, writer, shed: new Map(stamps) }, snapshot, now)
     for (const file of steps.flatMap(filesOf)) checkShown(snapshot, file)
     const namesAfter = Object.keys(filesAfter(situation, steps)).toSorted()
     return {
@@ -110,7 +119,7 @@ export const tellStep = (step: Step): string => {
     case "Offer":
       return `Offer ${step.segment.name}`
     case "Rotate":
-      return `Rotate ${nameOf(step.file.path)} to ${nameOf(step.to)}`
+      return `Rotate ${nameOf(step.file.path)} to ${nameOf(step.to)}${step.tells ? "" : ", telling nobody"}`
     case "Reopen":
       return `Reopen ${nameOf(step.path)}${step.interrupted === null ? "" : `, after ${step.interrupted.name}`}`
     case "Refuse":
@@ -160,7 +169,8 @@ const filesAfter = ({ files }: Situation, steps: ReadonlyArray<Step>): Readonly<
         break
       case "Rotate":
         left.set(nameOf(step.to), left.get(nameOf(step.file.path)) ?? 0)
-        left.set(nameOf(step.file.path), 0)
+        if (step.tells) left.set(nameOf(step.file.path), 0)
+        else left.delete(nameOf(step.file.path))
         break
       case "Reopen":
         left.set(nameOf(step.path), 0)
