@@ -42,7 +42,7 @@ describe("a mistake in a setting is named with its place, what was found and wha
     [
       "an unknown key near none",
       `${CRI}policy: { colour: red }`,
-      "DIR/cordwood.yaml:2:11: policy.colour: unknown key; known here: maxSize, maxFiles, compression, mode, deferred, overrides",
+      "DIR/cordwood.yaml:2:11: policy.colour: unknown key; known here: maxSize, maxFiles, compression, keepStopped, maxTotal, mode, pressure, deferred, overrides",
     ],
     ["an unknown key at the top", `${CRI}polcy: {}`, "DIR/cordwood.yaml:2:1: polcy: unknown key; did you mean policy?"],
     [
@@ -281,6 +281,7 @@ describe("a sound file", () => {
           maxSize: 5_000_000,
           maxFiles: 5,
           compression: "gzip",
+          keepStopped: 1,
           mode: "enforce",
           deferred: { onPressure: "hold" },
           overrides: [],
