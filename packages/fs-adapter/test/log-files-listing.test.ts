@@ -125,106 +125,111 @@ const clocks = [
   ["every other second", 2_000, 0],
 ] as const
 
-describe.each(clocks)("a listing, where directories are stamped in %s,", (_, tickMs, beyondMs) => {
-  it("is always what a new reading would give, whatever changes between the calls and in the midst of one", () => {
-    const NAMES = [
-      "a.log",
-      "a.log.",
-      "a.log.b",
-      "a.log.b.gz",
-      `a.log.${STAMP}`,
-      `a.log.b.${STAMP}.gz`,
-      "a.log-old",
-      "a.log\u0001",
-      "a.logs",
-      "a",
-      "é.log",
-      "é.log.1",
-      "😀.log.1",
-      "\uffee.log.1",
-    ]
-    const directory = fc.constantFrom("x", "y")
-    const path = fc.tuple(directory, fc.constantFrom(...NAMES)).map(([where, name]) => `${where}/${name}`)
-    const active = fc
-      .tuple(directory, fc.constantFrom("a.log", "a.log.b", "é.log", "😀.log", "\uffee.log", "none.log"))
-      .map(([where, name]) => `${where}/${name}`)
-    const change = fc.oneof(
-      fc.record({ kind: fc.constant("create" as const), path }),
-      fc.record({ kind: fc.constant("remove" as const), path }),
-      fc.record({ kind: fc.constant("rename" as const), path, to: fc.constantFrom(...NAMES) }),
-      fc.record({ kind: fc.constant("replace" as const), path: directory }),
-    )
-    const act = fc.oneof(
-      { weight: 2, arbitrary: change },
-      {
-        weight: 2,
-        arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(1, 5, 101, 2_101) }),
-      },
-      { weight: 4, arbitrary: fc.record({ kind: fc.constant("list" as const), path: active }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant("list" as const), path: active, midst: change }) },
-    )
-    const start = fc.record({ phaseMs: fc.nat(4_000), others: fc.integer({ min: 60, max: 70 }) })
-    let run = 0
-    fc.assert(
-      fc.property(start, fc.array(act, { minLength: 5, maxLength: 40 }), ({ others, phaseMs }, acts) => {
-        const at = (path: string): string => join(scratch, String(run), path)
-        const stamps = new Stamps(tickMs, beyondMs)
-        const readings = watchReadings()
-        stamps.nowMs += phaseMs
-        fs.mkdirSync(join(scratch, String(++run)))
-        for (const name of ["x", "y"]) stamps.stamp(makeDirectory(`${run}/${name}`, others))
-        const make = (change: typeof act extends fc.Arbitrary<infer A> ? A : never): void => {
-          if (change.kind === "create") stamps.create(at(change.path))
-          else if (change.kind === "remove") stamps.remove(at(change.path))
-          else if (change.kind === "rename") stamps.rename(at(change.path), join(at(change.path), "..", change.to))
-          else if (change.kind === "wait") stamps.nowMs += change.ms
-          else if (change.kind === "replace") {
-            fs.renameSync(at(change.path), at(`was-${fs.readdirSync(at(".")).length}`))
-            stamps.stamp(makeDirectory(`${run}/${change.path}`, others))
-          } else if ("midst" in change) {
-            readings.midst = () => make(change.midst)
-            list(stamps.memory, at(change.path))
-            readings.midst = () => {}
-          } else {
-            expect(list(stamps.memory, at(change.path))).toEqual(there(at(change.path)))
+// Each of the many runs makes a hundred files: on a slow and busy disk that takes more than a test's usual time.
+describe.each(clocks)(
+  "a listing, where directories are stamped in %s,",
+  { timeout: 120_000 },
+  (_, tickMs, beyondMs) => {
+    it("is always what a new reading would give, whatever changes between the calls and in the midst of one", () => {
+      const NAMES = [
+        "a.log",
+        "a.log.",
+        "a.log.b",
+        "a.log.b.gz",
+        `a.log.${STAMP}`,
+        `a.log.b.${STAMP}.gz`,
+        "a.log-old",
+        "a.log\u0001",
+        "a.logs",
+        "a",
+        "é.log",
+        "é.log.1",
+        "😀.log.1",
+        "\uffee.log.1",
+      ]
+      const directory = fc.constantFrom("x", "y")
+      const path = fc.tuple(directory, fc.constantFrom(...NAMES)).map(([where, name]) => `${where}/${name}`)
+      const active = fc
+        .tuple(directory, fc.constantFrom("a.log", "a.log.b", "é.log", "😀.log", "\uffee.log", "none.log"))
+        .map(([where, name]) => `${where}/${name}`)
+      const change = fc.oneof(
+        fc.record({ kind: fc.constant("create" as const), path }),
+        fc.record({ kind: fc.constant("remove" as const), path }),
+        fc.record({ kind: fc.constant("rename" as const), path, to: fc.constantFrom(...NAMES) }),
+        fc.record({ kind: fc.constant("replace" as const), path: directory }),
+      )
+      const act = fc.oneof(
+        { weight: 2, arbitrary: change },
+        {
+          weight: 2,
+          arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.constantFrom(1, 5, 101, 2_101) }),
+        },
+        { weight: 4, arbitrary: fc.record({ kind: fc.constant("list" as const), path: active }) },
+        { weight: 1, arbitrary: fc.record({ kind: fc.constant("list" as const), path: active, midst: change }) },
+      )
+      const start = fc.record({ phaseMs: fc.nat(4_000), others: fc.integer({ min: 60, max: 70 }) })
+      let run = 0
+      fc.assert(
+        fc.property(start, fc.array(act, { minLength: 5, maxLength: 40 }), ({ others, phaseMs }, acts) => {
+          const at = (path: string): string => join(scratch, String(run), path)
+          const stamps = new Stamps(tickMs, beyondMs)
+          const readings = watchReadings()
+          stamps.nowMs += phaseMs
+          fs.mkdirSync(join(scratch, String(++run)))
+          for (const name of ["x", "y"]) stamps.stamp(makeDirectory(`${run}/${name}`, others))
+          const make = (change: typeof act extends fc.Arbitrary<infer A> ? A : never): void => {
+            if (change.kind === "create") stamps.create(at(change.path))
+            else if (change.kind === "remove") stamps.remove(at(change.path))
+            else if (change.kind === "rename") stamps.rename(at(change.path), join(at(change.path), "..", change.to))
+            else if (change.kind === "wait") stamps.nowMs += change.ms
+            else if (change.kind === "replace") {
+              fs.renameSync(at(change.path), at(`was-${fs.readdirSync(at(".")).length}`))
+              stamps.stamp(makeDirectory(`${run}/${change.path}`, others))
+            } else if ("midst" in change) {
+              readings.midst = () => make(change.midst)
+              list(stamps.memory, at(change.path))
+              readings.midst = () => {}
+            } else {
+              expect(list(stamps.memory, at(change.path))).toEqual(there(at(change.path)))
+            }
           }
-        }
-        for (const change of acts) make(change)
-        for (const path of ["x/a.log", "y/a.log"]) make({ kind: "list", path })
-      }),
-      runs(40),
-    )
-  })
-
-  it("has a name that was made right after a reading, however long the directory was quiet before", () => {
-    const waits = [0, 1, 3, 4, 9, 10, 50, 99, 100, 101, 900, 999, 1_000, 1_500, 1_999, 2_000, 2_099, 2_100, 5_000]
-    const stamps = new Stamps(tickMs, beyondMs)
-    const found = waits.map((ms) => {
-      stamps.nowMs = Math.ceil(stamps.nowMs / 10_000) * 10_000
-      const directory = makeDirectory(`after-${ms}`)
-      const active = join(directory, "0.log")
-      stamps.create(active)
-      list(stamps.memory, active)
-      list(stamps.memory, active)
-      stamps.nowMs += ms
-      list(stamps.memory, active)
-      stamps.create(`${active}.${STAMP}`)
-      return [ms, namesOf(stamps.memory, active)]
+          for (const change of acts) make(change)
+          for (const path of ["x/a.log", "y/a.log"]) make({ kind: "list", path })
+        }),
+        runs(40),
+      )
     })
-    expect(found).toEqual(waits.map((ms) => [ms, ["0.log", `0.log.${STAMP}`]]))
-  })
 
-  it("takes one reading for all the logs of a directory that was quiet", () => {
-    const stamps = new Stamps(tickMs, beyondMs)
-    const directory = makeDirectory("logs", 0)
-    const logs = Array.from({ length: 40 }, (_, index) => join(directory, `${index}.log`))
-    for (const log of logs) for (const name of [log, `${log}.${STAMP}`]) stamps.create(name)
-    const readings = watchReadings()
-    stamps.settle(logs[0]!)
-    expect(logs.map((log) => list(stamps.memory, log))).toEqual(logs.map(there))
-    expect([readings.count, stamps.memory.held]).toEqual([3, { directories: 1, names: 80 }])
-  })
-})
+    it("has a name that was made right after a reading, however long the directory was quiet before", () => {
+      const waits = [0, 1, 3, 4, 9, 10, 50, 99, 100, 101, 900, 999, 1_000, 1_500, 1_999, 2_000, 2_099, 2_100, 5_000]
+      const stamps = new Stamps(tickMs, beyondMs)
+      const found = waits.map((ms) => {
+        stamps.nowMs = Math.ceil(stamps.nowMs / 10_000) * 10_000
+        const directory = makeDirectory(`after-${ms}`)
+        const active = join(directory, "0.log")
+        stamps.create(active)
+        list(stamps.memory, active)
+        list(stamps.memory, active)
+        stamps.nowMs += ms
+        list(stamps.memory, active)
+        stamps.create(`${active}.${STAMP}`)
+        return [ms, namesOf(stamps.memory, active)]
+      })
+      expect(found).toEqual(waits.map((ms) => [ms, ["0.log", `0.log.${STAMP}`]]))
+    })
+
+    it("takes one reading for all the logs of a directory that was quiet", () => {
+      const stamps = new Stamps(tickMs, beyondMs)
+      const directory = makeDirectory("logs", 0)
+      const logs = Array.from({ length: 40 }, (_, index) => join(directory, `${index}.log`))
+      for (const log of logs) for (const name of [log, `${log}.${STAMP}`]) stamps.create(name)
+      const readings = watchReadings()
+      stamps.settle(logs[0]!)
+      expect(logs.map((log) => list(stamps.memory, log))).toEqual(logs.map(there))
+      expect([readings.count, stamps.memory.held]).toEqual([3, { directories: 1, names: 80 }])
+    })
+  },
+)
 
 describe("a listing", () => {
   it("has a name that was made, renamed or removed just now, by the disk's own stamps and the real clock", async () => {
