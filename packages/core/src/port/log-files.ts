@@ -21,6 +21,8 @@ export type FileReason =
   | "Changed"
   /** Not a regular file: a link, a directory, a device. */
   | "NotRegular"
+  /** A file with more names than the one it was asked for by: its contents may be somebody else's. */
+  | "Linked"
   /** What a codec wrote doesn't decode to what it was given. */
   | "Corrupt"
   /** A codec failed. */
@@ -39,6 +41,8 @@ const HINTS: Readonly<Record<FileReason, string>> = {
   TooManyOpenFiles: "raise the agent's limit of open files (LimitNOFILE, ulimit -n)",
   Changed: "the file is not the one that was looked at, or still grows; it is tried again on the next pass",
   NotRegular: "only regular files are rotated; point the source at the file itself",
+  Linked:
+    "find -samefile tells its other names; once they are gone it is taken up again, and until then it only counts as a file",
   Corrupt: "the original is untouched; if it happens again, check memory and disk, or choose another compression",
   Codec: "the original is untouched; see the message, or choose another compression",
   Other: "see the message; the file is tried again on the next pass",
@@ -99,7 +103,8 @@ export interface LogFilesShape {
   /**
    * Compresses `segment` to `to`, through `<segment>.tmp`: written, synced, decoded again and compared in length and checksum, then
    * renamed without overwriting. Keeps mode, owner and time of modification. The original stays. A failure leaves no temporary
-   * file where it can be removed. `Changed` if the segment grew meanwhile, `Corrupt` if what was written doesn't decode to it.
+   * file where it can be removed. `Changed` if the segment grew meanwhile, `Corrupt` if what was written doesn't decode to it. `Linked` if
+   * the segment has another name: compressing it would free nothing, and would make a copy of what may be a file from elsewhere.
    */
   readonly compress: (segment: FileSeen, to: string, codec: Codec) => Effect.Effect<Compression, LogFilesError>
   /**
@@ -109,7 +114,7 @@ export interface LogFilesShape {
   readonly matches: (twin: FileSeen, original: FileSeen, codec: Codec) => Effect.Effect<boolean, LogFilesError>
   /**
    * A file's bytes from its beginning, decoded if there is a codec, a bounded part at a time; the file is closed when the consumer returns. Throws a
-   * `LogFilesError`: `Changed` if another file lies there than was seen, or it grows while it is read; `Codec` if it doesn't decode.
+   * `LogFilesError`: `Changed` if another file lies there than was seen, or it grows while it is read; `Linked` if it has another name; `Codec` if it doesn't decode.
    */
   readonly read: (file: FileSeen, codec: Codec | null) => AsyncIterable<Uint8Array>
   /** Bytes that this process may still write to the log's file system. */

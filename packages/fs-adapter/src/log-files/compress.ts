@@ -20,11 +20,12 @@ import { nameIn, type OpenDirectory, syncDirectory } from "./directory.ts"
 import { attempt, codeOf, failure, failureOf } from "./failure.ts"
 import { demandSame, lookUp, seenOf } from "./look.ts"
 import { CREATE, discard, moveTo, PRIVATE } from "./move.ts"
-import { CHUNK_BYTES, closeQuietly, lookAgain, openToRead } from "./reading.ts"
+import { CHUNK_BYTES, closeQuietly, demandOneName, demandOneNameStill, lookAgain, openToRead } from "./reading.ts"
 import { decode, digest, encode } from "./transcoding.ts"
 
 /**
- * An encoding larger than this is stopped: no format needs as much for any input, and a codec that never ends must not fill the disk.
+ * An encoding larger than this is stopped: no format needs as much for any input, and a codec that never ends must not fill the disk. A twin
+ * that is larger is none.
  */
 export const mostBytesFor = (bytes: number): number => 2 * bytes + 64 * 1024
 
@@ -141,6 +142,7 @@ export const compress = (
     const source = yield* openToRead("compress", directory, segment.path)
     yield* check(() => {
       demandSame("compress", source.seen, segment, true)
+      demandOneName("compress", source)
       // Checked again when it counts; now it saves the work.
       if (lookUp(directory, nameIn("compress", directory, to)) !== undefined) {
         throw failure("compress", to, "Exists", "EEXIST: file already exists")
@@ -179,7 +181,10 @@ export const compress = (
     }
 
     const seen = yield* lookAgain("compress", source)
-    yield* check(() => demandSame("compress", seen, source.seen, true))
+    yield* check(() => {
+      demandSame("compress", seen, source.seen, true)
+      demandOneNameStill("compress", directory, source)
+    })
     yield* attempt("compress", segment.path, async () => {
       await moveTo("compress", directory, temporary.seen, to)
       await syncDirectory(directory).catch((cause: unknown) => {
@@ -212,6 +217,8 @@ export const matches = (
         throw failure("matches", twin.path, "Changed", `it is the same file as ${original.path}`)
       }
     })
+    // A bomb is told by what it decodes to; this tells one that decodes to little or nothing, for hours.
+    if (packed.seen.bytes > mostBytesFor(plain.seen.bytes)) return false
     const decoded = yield* decode("matches", packed, codec, plain.seen.bytes)
     if (!decoded.decoded || decoded.bytes !== plain.seen.bytes) return false
     const { crc32 } = yield* digest("matches", plain)

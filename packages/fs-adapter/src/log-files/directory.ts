@@ -2,9 +2,19 @@
  * A log's directory, held open while something is done in it. Where the kernel lets us (Linux, through /proc/self/fd), every act is
  * relative to the open directory, so that one swapped for a symbolic link between look and act leads nowhere else
  * (logrotten, CVE-2016-1247). Elsewhere plain paths must do, and only the directory itself is checked for being a link.
- * The directories above it may be links: /var/log is one on many hosts.
+ * The directories above it may be links, as /var/log is one on many hosts; see `demandOwnWay` for whose.
  */
-import { closeSync, constants, fstatSync, fsync, lstatSync, openSync, statSync } from "node:fs"
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  fsync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  statSync,
+} from "node:fs"
 import { directoryOf, type LogFilesError, nameOf } from "@cordwood/core"
 import { Effect } from "effect"
 import { codeOf, failure, failureOf } from "./failure.ts"
@@ -12,13 +22,19 @@ import { codeOf, failure, failureOf } from "./failure.ts"
 export interface OpenDirectory {
   readonly path: string
   readonly descriptor: number
+  /** Whether `at` leads into the open directory itself, whatever lies at its path by now. */
+  readonly anchored: boolean
   /** The path to give to the kernel for a name in this directory. */
   readonly at: (name: string) => string
 }
 
 const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-const anchorOf = (descriptor: number): string => `/proc/self/fd/${descriptor}`
+/** Linux's, which Node doesn't name: what is opened is the name alone. Neither does it read, nor wake a pipe's other end, nor ask for more rights. */
+export const O_PATH = 0o10000000
+
+/** What the kernel takes for the file that is open. */
+export const anchorOf = (descriptor: number): string => `/proc/self/fd/${descriptor}`
 
 /** Whether `/proc/self/fd/<n>/` leads into the directory that is open as `n`: not where there is no /proc. */
 export const canAnchor = (): boolean => {
@@ -41,8 +57,14 @@ const open = (op: string, file: string, anchored: boolean): OpenDirectory => {
   if (!path.startsWith("/")) throw failure(op, file, "Other", "not an absolute path")
   try {
     const descriptor = openSync(path, OPEN_DIRECTORY)
+    try {
+      if (anchored) demandOwnWay(op, file, path, descriptor)
+    } catch (cause) {
+      closeSync(descriptor)
+      throw cause
+    }
     const prefix = anchored ? anchorOf(descriptor) : path
-    return { path, descriptor, at: (name) => `${prefix}/${name}` }
+    return { path, descriptor, anchored, at: (name) => `${prefix}/${name}` }
   } catch (cause) {
     const link = ["ENOTDIR", "ELOOP"].includes(codeOf(cause)) && isLink(path)
     if (!link) throw cause
@@ -50,6 +72,75 @@ const open = (op: string, file: string, anchored: boolean): OpenDirectory => {
     throw failure(op, file, "NotRegular", detail)
   }
 }
+
+/** As many as Linux follows. */
+const MAX_LINKS = 40
+
+/**
+ * Throws if a link above the directory may be a trap. Root's links, and this process's own, are followed; those of another user only to a directory
+ * of the same user's, where they could do by themselves whatever is done there (systemd's rule for paths that others may change,
+ * CHASE_SAFE). So nobody whose directories a pattern names can point one of them at what isn't theirs, also between look and act.
+ * Whoever is root in a container that may write above the log directories can: their links are root's.
+ */
+const demandOwnWay = (op: string, file: string, path: string, descriptor: number): void => {
+  // What the kernel calls the directory: the path itself where there was no link on the way, which is nearly always.
+  if (readlinkSync(anchorOf(descriptor)) === path) return
+  const opened = fstatSync(descriptor, { bigint: true })
+  const { owners, stats } = follow(op, file, path)
+  // What was checked must be what was opened.
+  if (stats.dev !== opened.dev || stats.ino !== opened.ino) {
+    throw failure(op, file, "Changed", `${path} was replaced while it was being opened`)
+  }
+  const own = BigInt(process.geteuid?.() ?? 0)
+  for (const owner of owners) {
+    if (owner === 0n || owner === own || owner === stats.uid) continue
+    const detail = `${path} leads through a symbolic link of user ${owner} to a directory of user ${stats.uid}; such a link is followed only to what is its owner's`
+    throw failure(op, file, "NotRegular", detail)
+  }
+}
+
+/** Goes a path part by part, as the kernel would, and tells the owners of the links on it and where it ends. */
+const follow = (
+  op: string,
+  file: string,
+  path: string,
+): { readonly owners: ReadonlySet<bigint>; readonly stats: BigIntStats } => {
+  const owners = new Set<bigint>()
+  let parts = partsOf(path)
+  let links = 0
+  let at = openSync("/", O_PATH)
+  try {
+    for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+      const place = `${anchorOf(at)}/${part}`
+      const next = openSync(place, O_PATH | constants.O_NOFOLLOW)
+      const stats = fstatSync(next, { bigint: true })
+      if (!stats.isSymbolicLink()) {
+        closeSync(at)
+        at = next
+        continue
+      }
+      closeSync(next)
+      const target = readlinkSync(place)
+      const after = lstatSync(place, { bigint: true })
+      // The owner is the one of the very link that was read.
+      if (after.dev !== stats.dev || after.ino !== stats.ino || after.ctimeNs !== stats.ctimeNs) {
+        throw failure(op, file, "Changed", `a symbolic link on the way to ${path} was replaced meanwhile`)
+      }
+      links += 1
+      if (links > MAX_LINKS) throw failure(op, file, "NotRegular", `more than ${MAX_LINKS} links lead to ${path}`)
+      owners.add(stats.uid)
+      parts = [...partsOf(target), ...parts]
+      if (target.startsWith("/")) {
+        closeSync(at)
+        at = openSync("/", O_PATH)
+      }
+    }
+    return { owners, stats: fstatSync(at, { bigint: true }) }
+  } finally {
+    closeSync(at)
+  }
+}
+const partsOf = (path: string): Array<string> => path.split("/").filter((part) => part !== "" && part !== ".")
 
 const isLink = (path: string): boolean => {
   try {

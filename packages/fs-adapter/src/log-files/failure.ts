@@ -19,6 +19,8 @@ const REASONS: Readonly<Record<string, FileReason>> = {
   EXDEV: "CrossDevice",
   EBUSY: "Busy",
   ETXTBSY: "Busy",
+  // Somebody else has a lease on the file; asked for it, they have a while to give it back.
+  EAGAIN: "Busy",
   EMFILE: "TooManyOpenFiles",
   ENFILE: "TooManyOpenFiles",
   // Opening with O_NOFOLLOW what is a link, or opening a directory, a socket, a pipe without a reader, a device that is gone.

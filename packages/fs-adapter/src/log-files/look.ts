@@ -37,11 +37,13 @@ export const lookUp = (directory: OpenDirectory, name: string): BigIntStats | un
 /** The regular file that goes by this name; throws the port's error if there is none. */
 export const fileAt = (op: string, directory: OpenDirectory, name: string): FileSeen => {
   const path = `${directory.path === "/" ? "" : directory.path}/${name}`
-  const stats = lookUp(directory, name)
+  return demandRegular(op, path, lookUp(directory, name))
+}
+
+export const demandRegular = (op: string, path: string, stats: BigIntStats | undefined): FileSeen => {
   if (stats === undefined) throw failure(op, path, "NotFound", "ENOENT: no such file or directory")
   return regular(op, path, stats)
 }
-
 export const regular = (op: string, path: string, stats: BigIntStats): FileSeen => {
   const kind = kindOf(stats)
   if (kind !== "file") throw failure(op, path, "NotRegular", `not a regular file: ${KINDS[kind]}`)

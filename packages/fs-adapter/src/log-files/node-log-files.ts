@@ -1,6 +1,6 @@
 /** `LogFiles` on a real disk, through node:fs. Puts the parts together and holds no rule of its own. */
 import { promises } from "node:fs"
-import { directoryOf, LogFiles, type LogFilesShape } from "@cordwood/core"
+import { LogFiles, type LogFilesShape } from "@cordwood/core"
 import { Clock, Effect, Layer } from "effect"
 import { compress, matches } from "./compress.ts"
 import { canAnchor, withDirectory } from "./directory.ts"
@@ -49,10 +49,12 @@ export const makeNodeLogFiles = (anchored: boolean): LogFilesShape => ({
     ),
   read: (file, codec) => stream(file, codec, anchored),
   free: (active) =>
-    attempt("free", active, async () => {
-      const { bavail, bsize } = await promises.statfs(directoryOf(active))
-      return bavail * bsize
-    }),
+    withDirectory("free", active, anchored, (directory) =>
+      attempt("free", active, async () => {
+        const { bavail, bsize } = await promises.statfs(directory.at("."))
+        return bavail * bsize
+      }),
+    ),
 })
 
 /** `LogFiles` on node:fs: atomic, durable, and led nowhere by links. */

@@ -1,10 +1,10 @@
 /** A file as a stream of bytes for whoever asks, decoded if need be: `LogFiles.read`. Opens it at the first piece, and closes it whatever happens. */
-import type { Codec, FileSeen } from "@cordwood/core"
+import type { Codec, FileSeen, LogFilesError } from "@cordwood/core"
 import { Effect, Exit, Scope } from "effect"
-import { withDirectory } from "./directory.ts"
+import { type OpenDirectory, withDirectory } from "./directory.ts"
 import { failureOf } from "./failure.ts"
 import { demandSame } from "./look.ts"
-import { lookAgain, openToRead } from "./reading.ts"
+import { demandOneName, demandOneNameStill, lookAgain, openToRead } from "./reading.ts"
 import { pieces } from "./transcoding.ts"
 
 /** Throws a `LogFilesError`. The file must be, from beginning to end, as it was seen. */
@@ -20,17 +20,26 @@ export async function* stream(
         Scope.provide(openToRead("read", directory, file.path), scope),
       ),
     )
-    const check = (now: FileSeen): void => {
-      try {
-        demandSame("read", now, file, true)
-      } catch (cause) {
-        throw failureOf("read", file.path)(cause)
-      }
-    }
-    check(opened.seen)
+    const check = (now: FileSeen): void => demandSame("read", now, file, true)
+    checked(file, () => {
+      check(opened.seen)
+      demandOneName("read", opened)
+    })
     yield* pieces("read", opened, codec)
-    check(await Effect.runPromise(lookAgain("read", opened)))
+    const now = await Effect.runPromise(lookAgain("read", opened))
+    checked(file, () => check(now))
+    const still = (directory: OpenDirectory): Effect.Effect<void, LogFilesError> =>
+      Effect.try({ try: () => demandOneNameStill("read", directory, opened), catch: failureOf("read", file.path) })
+    await Effect.runPromise(withDirectory("read", file.path, anchored, still))
   } finally {
     await Effect.runPromise(Scope.close(scope, Exit.void))
+  }
+}
+
+const checked = (file: FileSeen, check: () => void): void => {
+  try {
+    check()
+  } catch (cause) {
+    throw failureOf("read", file.path)(cause)
   }
 }
