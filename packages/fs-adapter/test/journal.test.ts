@@ -1,5 +1,17 @@
 /** The journal on SQLite: what every journal does, where its files lie and with which modes, and reading it from beside. */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  lchownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { spawnSync } from "node:child_process"
 import { dirname, join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -21,6 +33,7 @@ import {
   eventsOf,
   failureOf,
   logOf,
+  NOBODY,
   numberOf,
   numbersIn,
   openJournal,
@@ -120,6 +133,67 @@ describe("the journal on SQLite", () => {
     const error = await failureOf(Effect.provide(Journal, sqliteJournal({ path })))
     assert.strictEqual(error.detail, `${path} is a directory; it is neither followed nor touched`)
   })
+
+  it.skipIf(process.getuid?.() !== 0)(
+    "touches no file of another user's, and follows no link of theirs, whatever it is called",
+    async () => {
+      const refusalIn = async (lay: (directory: string) => void): Promise<string> => {
+        const directory = join(aDirectory(), "state")
+        mkdirSync(directory)
+        lay(directory)
+        const before = filesIn(dirname(directory))
+        const path = join(directory, "journal.db")
+        const error = await failureOf(Effect.provide(Journal, sqliteJournal({ path })))
+        // A lock may have been made, which is the agent's own.
+        const after = filesIn(dirname(directory)).filter(([name]) => before.some(([known]) => known === name))
+        assert.deepStrictEqual(after, before)
+        return error.detail.replaceAll(dirname(directory), "DIR")
+      }
+      const foreign = (directory: string, name: string): void => {
+        writeFileSync(join(directory, name), "theirs", { mode: 0o644 })
+        chownSync(join(directory, name), NOBODY, NOBODY)
+      }
+      const filesIn = (directory: string): ReadonlyArray<readonly [name: string, trace: string]> =>
+        readdirSync(directory, { recursive: true, encoding: "utf8" })
+          .toSorted()
+          .map((name) => {
+            const { gid, ino, mode, mtimeMs, size, uid } = lstatSync(join(directory, name))
+            return [
+              name,
+              lstatSync(join(directory, name)).isDirectory() ? "" : `${ino} ${mode} ${uid} ${gid} ${size} ${mtimeMs}`,
+            ]
+          })
+      assert.deepStrictEqual(
+        [
+          await refusalIn((directory) => chownSync(directory, NOBODY, NOBODY)),
+          await refusalIn((directory) => {
+            rmdirSync(directory)
+            mkdirSync(`${directory}-of-root`)
+            symlinkSync(`${directory}-of-root`, directory)
+            lchownSync(directory, NOBODY, NOBODY)
+          }),
+          await refusalIn((directory) => foreign(directory, "journal.db")),
+          await refusalIn((directory) => foreign(directory, "journal.db.lock")),
+          await refusalIn((directory) => {
+            writeFileSync(join(directory, "journal.db"), "", { mode: 0o600 })
+            foreign(directory, "journal.db-wal")
+          }),
+          await refusalIn((directory) => {
+            writeFileSync(join(dirname(directory), "passwd"), "root:x:0:0", { mode: 0o644 })
+            linkSync(join(dirname(directory), "passwd"), join(directory, "journal.db"))
+          }),
+        ],
+        [
+          "DIR/state belongs to another user (65534), who could put any journal there",
+          "DIR/state is a symbolic link of another user (65534); it is not followed",
+          "DIR/state/journal.db belongs to another user (65534); it is not touched",
+          "DIR/state/journal.db.lock belongs to another user (65534); it is not touched",
+          "DIR/state/journal.db-wal belongs to another user (65534); it is not touched",
+          "DIR/state/journal.db has 2 names, and another one may lie anywhere; it is not touched",
+        ],
+      )
+    },
+  )
 
   it("refuses another program's database and leaves it as it is", async () => {
     const path = aPath()

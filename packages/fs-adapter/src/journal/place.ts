@@ -59,12 +59,17 @@ export const syncDirectory = (directory: string): void => {
   }
 }
 
+/** Root may do as it likes anyway, and what this process owns is its own. */
+const isStranger = (uid: number): boolean => uid !== 0 && uid !== (process.geteuid?.() ?? 0)
+
 /**
  * Makes sure of the directory. Only its last part is created: a mistyped path is said, not built. One that anybody may
- * write, without the sticky bit, is refused: anybody could swap the journal for a link there.
+ * write, without the sticky bit, is refused: anybody could swap the journal for a link there. So could another user whose directory it is,
+ * or whose link leads there: such a journal could say that a segment has been shipped that hasn't.
  */
 export const ensureDirectory = (path: string): void => {
   const directory = dirname(path)
+  refuseStrangersLinks(directory)
   try {
     mkdirSync(directory, { mode: DIRECTORY_MODE })
     syncDirectory(dirname(directory))
@@ -72,7 +77,29 @@ export const ensureDirectory = (path: string): void => {
     if (errno(error) === "ENOENT") refuseMissing(directory)
     if (errno(error) !== "EEXIST" && !isDirectory(directory)) throw error
   }
-  refuseUnfit(directory, statSync(directory))
+  const seen = statSync(directory)
+  refuseUnfit(directory, seen)
+  if (isStranger(seen.uid)) {
+    throw new Refusal(
+      "Other",
+      `${directory} belongs to another user (${seen.uid}), who could put any journal there`,
+      `Give it to the agent's user (chown ${ownUser()} ${directory}), run the agent as user ${seen.uid}, or correct journal.path.`,
+    )
+  }
+}
+const ownUser = (): string => String(process.geteuid?.() ?? 0)
+
+/** In a directory for everybody, such as /tmp, another user may have laid a link under the very name that the agent is about to create. */
+const refuseStrangersLinks = (directory: string): void => {
+  for (let part = directory; part !== dirname(part); part = dirname(part)) {
+    const seen = lstatOrNull(part)
+    if (seen?.isSymbolicLink() !== true || !isStranger(seen.uid)) continue
+    throw new Refusal(
+      "Other",
+      `${part} is a symbolic link of another user (${seen.uid}); it is not followed`,
+      "Remove it, or let journal.path name the directory that it leads to.",
+    )
+  }
 }
 
 const refuseMissing = (directory: string): never => {
@@ -130,7 +157,7 @@ const isDirectory = (path: string): boolean => {
   }
 }
 
-/** Makes sure of a regular file of ours, for the owner alone; true if it had to be created. Follows no link. */
+/** Makes sure of a regular file of ours, for the owner alone; true if it had to be created. Follows no link, and changes no file of somebody else's. */
 export const ensureFile = (path: string): boolean => {
   const created = createFile(path)
   if (created) {
@@ -140,6 +167,20 @@ export const ensureFile = (path: string): boolean => {
     return true
   }
   const seen = lstatSync(path)
+  refuseForeign(path, seen)
+  // Asked beforehand, because SQLite opens what it can't write for reading, without a word. Throws EROFS or EACCES.
+  accessSync(path, constants.W_OK)
+  restrict(path, seen)
+  for (const companion of COMPANIONS) {
+    const beside = lstatOrNull(path + companion)
+    if (beside === null) continue
+    // SQLite would take over what another user's log of writes holds.
+    refuseForeign(path + companion, beside)
+    restrict(path + companion, beside)
+  }
+  return false
+}
+const refuseForeign = (path: string, seen: Stats): void => {
   if (!seen.isFile()) {
     const kind = seen.isSymbolicLink() ? "a symbolic link" : seen.isDirectory() ? "a directory" : "no regular file"
     throw new Refusal(
@@ -148,14 +189,20 @@ export const ensureFile = (path: string): boolean => {
       "Remove it, or correct journal.path.",
     )
   }
-  // Asked beforehand, because SQLite opens what it can't write for reading, without a word. Throws EROFS or EACCES.
-  accessSync(path, constants.W_OK)
-  restrict(path, seen)
-  for (const companion of COMPANIONS) {
-    const beside = lstatOrNull(path + companion)
-    if (beside?.isFile() === true) restrict(path + companion, beside)
+  if (isStranger(seen.uid)) {
+    throw new Refusal(
+      "Other",
+      `${path} belongs to another user (${seen.uid}); it is not touched`,
+      `Run the agent as that user, or move the file away; if it is this agent's own, run chown ${ownUser()} ${path}.`,
+    )
   }
-  return false
+  if (seen.nlink > 1) {
+    throw new Refusal(
+      "Other",
+      `${path} has ${seen.nlink} names, and another one may lie anywhere; it is not touched`,
+      "See what it is (find -samefile tells the others) and remove it, or correct journal.path.",
+    )
+  }
 }
 const createFile = (path: string): boolean => {
   try {
