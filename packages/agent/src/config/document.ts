@@ -12,6 +12,7 @@ import {
   type Scalar,
 } from "yaml"
 import { ConfigError, type ConfigProblem, pathText } from "./config-error.ts"
+import { distrust } from "./ownership.ts"
 
 /** A configuration is written by hand; what is larger is another kind of file. */
 const MAX_BYTES = 1024 * 1024
@@ -35,7 +36,11 @@ const readText = (file: string): string => {
   try {
     const fd = openSync(file, "r")
     try {
-      if (fstatSync(fd).isDirectory()) throw refuse("is a directory; name the file in it")
+      const seen = fstatSync(fd)
+      if (seen.isDirectory()) throw refuse("is a directory; name the file in it")
+      // A device's mode says nothing about who wrote what comes out of it.
+      const problem = seen.isFile() || seen.isFIFO() ? distrust(file, seen) : null
+      if (problem !== null) throw refuse(problem)
       // Read piece by piece rather than by its size, so that a pipe (`--config <(…)`) works and /dev/zero ends.
       bytes = Buffer.alloc(MAX_BYTES + 1)
       let length = 0

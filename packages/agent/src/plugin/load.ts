@@ -11,6 +11,7 @@ import type { ConfigProblem } from "../config/config-error.ts"
 import { type ConfigDocument, problemAt } from "../config/document.ts"
 import { parseAt } from "../config/issues.ts"
 import { nearest } from "../config/nearest.ts"
+import { distrust } from "../config/ownership.ts"
 
 /** One entry of the file's list of plugins. */
 export interface PluginUse {
@@ -70,6 +71,8 @@ const loadOne = async (file: string, use: string): Promise<Plugin | string> => {
   if (use === GZIP) return pluginIn(await import("@cordwood/plugin-gzip"), use)
   const path = locate(file, use)
   if (path === null) return notFound(file, use)
+  const problem = distrust(path)
+  if (problem !== null) return `found ${JSON.stringify(use)}, whose file ${path} is not loaded: ${problem}`
   let timer: NodeJS.Timeout | undefined
   try {
     const module = await Promise.race([
