@@ -7,7 +7,7 @@ import { eventDetail, eventJson, labelOf } from "./event-text.ts"
 import { untilSignal } from "./signals.ts"
 import { patientStdout, type LineSink } from "./stdout.ts"
 import { survivingStrays } from "./stray.ts"
-import { say } from "./terminal.ts"
+import { jsonLine, say } from "./terminal.ts"
 
 /** How long a reader of standard output that has stopped reading may hold up the end. */
 const LAST_WORDS_MS = 1_000
@@ -41,7 +41,7 @@ export const run = ({ config: file, json }: { readonly config: string; readonly 
   )
 
 const printTo = (sink: LineSink, event: Envelope): Effect.Effect<void> =>
-  Effect.promise(() => sink.write(JSON.stringify(eventJson(event))))
+  Effect.promise(() => sink.write(jsonLine(eventJson(event))))
 
 /** What is as it mostly is goes unsaid: no plugins, no overrides, a policy that is enforced. */
 const logStart = ({ file, options, settings }: LoadedConfig): Effect.Effect<void> => {

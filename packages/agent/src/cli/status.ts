@@ -200,7 +200,7 @@ const stateTexts = (
     }),
     ...deferralTexts(deferred, nowMs).map((text) => colors.yellow(safe(text))),
   ]
-  if (mode === "observe") texts.unshift(colors.yellow(`observed only, by ${policy ?? DEFAULT_POLICY}`))
+  if (mode === "observe") texts.unshift(colors.yellow(safe(`observed only, by ${policy ?? DEFAULT_POLICY}`)))
   return texts.length === 0 ? [colors.green("ok")] : texts
 }
 

@@ -113,8 +113,13 @@ const wrap = (text: string, width: number): ReadonlyArray<string> => {
 export const print = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
-/** One object as a line of NDJSON. */
-export const printJson = (value: unknown): void => print(JSON.stringify(value))
+/**
+ * One object as a line of NDJSON, on a terminal as harmless as in a pipe: JSON itself lets DEL, the C1 controls (U+009B begins an escape
+ * sequence) and what turns the direction of text stand as they are. The value is the same.
+ */
+export const jsonLine = (value: unknown): string =>
+  JSON.stringify(value).replace(CONTROL, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)
+export const printJson = (value: unknown): void => print(jsonLine(value))
 /** Prints a line on standard error, where everything goes that is said about the work. */
 export const say = (line: string): void => {
   process.stderr.write(`${line}\n`)

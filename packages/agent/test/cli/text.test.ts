@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest"
 import { parseSince } from "../../src/cli/since.ts"
 import { logFilter } from "../../src/cli/log-filter.ts"
-import { colorsFor, columns, safe } from "../../src/cli/terminal.ts"
+import { colorsFor, columns, jsonLine, safe } from "../../src/cli/terminal.ts"
 import { countedSteps, eventDetail, eventLine, unknownLine } from "../../src/cli/event-text.ts"
 
 const NONE = colorsFor({ isTTY: false }, {})
@@ -42,6 +42,12 @@ it("control characters of file names don't reach the terminal", () => {
   expect(line).toBe(
     "2026-09-09T04:33:10.123Z  Removed     /logs/\\x1b]0;title\\x07.log  \\x1b]0;title\\x07.log.1, 1 B (max-files)",
   )
+})
+
+it("JSON has nothing in it that a terminal takes for more than text, and says the same", () => {
+  const said = { path: "/logs/\u001B[2J\n\u007F\u009B31m\u202E.log", "\u0085": ["\u2066ü😀\\"] }
+  expect(jsonLine(said)).toBe('{"path":"/logs/\\u001b[2J\\n\\u007f\\u009b31m\\u202e.log","\\u0085":["\\u2066ü😀\\\\"]}')
+  expect(JSON.parse(jsonLine(said))).toEqual(said)
 })
 
 describe("a plugin's event", () => {
