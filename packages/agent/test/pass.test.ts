@@ -815,7 +815,7 @@ describe("whatever fails, and wherever the agent dies,", () => {
             // Found by chance once: undoing a rotation is cut off, and then the leftover name can't be removed before the next rotation.
             examples: [
               [
-                [null, null, null, "before", null, "before", null, "before"],
+                [null, null, null, null, "before", null, null, "before", null, "before"],
                 [5, 0],
               ],
             ],

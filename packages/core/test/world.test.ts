@@ -262,11 +262,17 @@ describe("a fault", () => {
     }
     expect(found).toEqual({
       list: [`list ${ACTIVE}`],
-      setAside: [`setAside ${ACTIVE}`, `setAside.reserved ${SEGMENT}`],
-      putBack: [`putBack ${ACTIVE}`, `putBack.linked ${SEGMENT}`],
-      remove: [`remove ${SEGMENT}`],
-      compress: [`compress ${SEGMENT}`, `compress.write ${TEMPORARY}`, `compress.rename ${TWIN}`],
-      matches: [`matches ${TWIN}`],
+      setAside: [`setAside ${ACTIVE}`, `setAside.reserved ${SEGMENT}`, `setAside.sync ${SEGMENT}`],
+      putBack: [`putBack ${ACTIVE}`, `putBack.sync ${ACTIVE}`, `putBack.linked ${SEGMENT}`, `putBack.synced ${ACTIVE}`],
+      remove: [`remove ${SEGMENT}`, `remove.sync ${SEGMENT}`],
+      compress: [
+        `compress ${SEGMENT}`,
+        `compress.write ${TEMPORARY}`,
+        `compress.sync ${TEMPORARY}`,
+        `compress.rename ${TWIN}`,
+        `compress.renamed ${TWIN}`,
+      ],
+      matches: [`matches ${TWIN}`, `matches.sync ${TWIN}`],
       reopen: [`reopen ${ACTIVE}`],
       sourceList: ["sourceList world"],
     })
@@ -529,5 +535,87 @@ describe("a world", () => {
       `Error: ${ACTIVE} is no directory`,
     ])
     expect(onDisk(world)).toEqual(active)
+  })
+})
+
+/** Chooses of everything the least that a power cut leaves, or the most. */
+const least = (): number => 0
+const most = (below: number): number => below - 1
+
+describe("a power cut", () => {
+  it("leaves what was synced, and of what wasn't whatever is chosen", () => {
+    const left = (choose: (below: number) => number): Readonly<Record<string, string>> => {
+      const world = worldWith({ [ACTIVE]: "abc" })
+      world.sync()
+      world.append(ACTIVE, bytesOf("def"))
+      world.put(SEGMENT, bytesOf("new"))
+      world.cutPower(choose)
+      return onDisk(world)
+    }
+    expect([left(least), left(most)]).toEqual([{ [ACTIVE]: "abc" }, { [ACTIVE]: "abcdef", [SEGMENT]: "new" }])
+  })
+
+  it("leaves a rename that wasn't synced done or not done, never half", () => {
+    for (const choose of [least, most]) {
+      const world = worldWith(active)
+      world.sync()
+      world.rename(ACTIVE, SEGMENT)
+      world.cutPower(choose)
+      expect(onDisk(world)).toEqual(choose === least ? active : segment)
+    }
+  })
+
+  it("takes nothing away of what an act has done that returned, whatever is chosen", async () => {
+    const after: Record<string, ReadonlyArray<unknown>> = {}
+    for (const call of ["setAside", "putBack", "remove", "compress"] as const) {
+      const outcomes: Array<unknown> = []
+      for (const choose of [least, most]) {
+        const world = worldWith(call === "setAside" ? active : segment)
+        world.sync()
+        expect(await answerOf(calls[call](portsOf(world)))).toBe("done")
+        world.cutPower(choose)
+        outcomes.push(onDisk(world))
+      }
+      after[call] = outcomes
+    }
+    expect(after).toEqual({
+      setAside: [segment, segment],
+      putBack: [active, active],
+      remove: [{}, {}],
+      compress: [twins, twins],
+    })
+  })
+
+  it("may bring back a file whose directory couldn't be synced when it was removed", async () => {
+    const found: Array<unknown> = []
+    for (const choose of [least, most]) {
+      const world = worldWith(segment)
+      world.sync()
+      world.faults = (operation) => (operation === "remove.sync" ? "before" : null)
+      expect(await answerOf(calls.remove(portsOf(world)))).toBe("done")
+      world.cutPower(choose)
+      found.push(onDisk(world))
+    }
+    expect(found).toEqual([segment, {}])
+  })
+
+  it("before a twin that matches was synced may take the twin; after it, nothing", async () => {
+    const world = worldWith(twins)
+    expect([world.durableBytes(TWIN), await answerOf(calls.matches(portsOf(world)))]).toEqual([0, "done"])
+    expect(world.durableBytes(TWIN)).toBe(packed.length)
+    world.cutPower(least)
+    expect(Object.keys(onDisk(world))).toContain(TWIN)
+  })
+})
+
+describe("latency", () => {
+  it("lets others in before an operation takes effect, and an agent that dies meanwhile does nothing", async () => {
+    const world = worldWith(active)
+    world.latencyMs = () => 1
+    const operation = Effect.runFork(calls.setAside(portsOf(world)))
+    expect(onDisk(world)).toEqual(active)
+    world.crash()
+    await turns()
+    expect([onDisk(world), operation.pollUnsafe()]).toEqual([active, undefined])
   })
 })

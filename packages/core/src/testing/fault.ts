@@ -15,16 +15,30 @@ export type Operation =
   | "setAside"
   /** The rename, once an empty file holds the new name. */
   | "setAside.reserved"
+  /** Syncing the directory, once the file has the new name. */
+  | "setAside.sync"
   | "putBack"
+  /** Syncing the directory, once the file has both names. */
+  | "putBack.sync"
   /** Taking the segment's name away, once the file has both names. */
   | "putBack.linked"
+  /** Syncing the directory, once the segment's name is gone. */
+  | "putBack.synced"
   | "remove"
+  /** Syncing the directory, once the name is gone: a failure isn't told, and the file may come back after a power cut. */
+  | "remove.sync"
   | "compress"
   /** Writing the first half of the temporary file, once there is an empty one. */
   | "compress.write"
+  /** Syncing the temporary file, once it is complete. */
+  | "compress.sync"
   /** The rename of the finished temporary file. */
   | "compress.rename"
+  /** Syncing the directory, once it is renamed. */
+  | "compress.renamed"
   | "matches"
+  /** Syncing the twin and its directory, once it is known to match. */
+  | "matches.sync"
   | "free"
   | "reopen"
   | "sourceList"

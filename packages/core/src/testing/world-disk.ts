@@ -1,6 +1,7 @@
 /**
  * The disk of a `World`: names, and the inodes they lead to. Does at once whatever it is told, checks no rule of the port's, and follows no link. Every
- * change of a name or a file goes through here, so that this is where it would be told what survives a power cut and what doesn't.
+ * change of a name goes through here, so that this is where it is known what survives a power cut: what was synced does, by file and by directory;
+ * of everything else any part may, in any order.
  */
 import { directoryOf, nameOf } from "../log/log.ts"
 import type { Entry, FileSeen } from "../log/snapshot.ts"
@@ -18,8 +19,25 @@ export interface Inode {
   readonly id: number
   readonly kind: Entry["kind"]
   bytes: Uint8Array
+  /** The bytes that a power cut leaves whatever happens: those of the last sync. */
+  synced: Uint8Array
   mode: number
   modifiedMs: number
+}
+
+/** What became of a name. `lost`: the file that had it and has it no more, if another took its place or the name was taken away. */
+export interface Change {
+  readonly path: string
+  readonly lost: Inode
+  /** Null: the name is gone. */
+  readonly by: Inode | null
+}
+/** A change of names that isn't durable yet: all of it survives a power cut, or nothing. */
+type Pending = ReadonlyArray<{ readonly name: string; readonly inode: Inode | null }>
+interface Directory {
+  readonly names: Set<string>
+  readonly durable: Map<string, Inode>
+  pending: Array<Pending>
 }
 
 const DIRECTORY_MODE = 0o755
@@ -38,13 +56,15 @@ export const seenOf = (path: string, inode: Inode): FileSeen => ({
 
 export class Disk {
   readonly #inodes = new Map<string, Inode>()
-  /** The names in each directory, by the directory's path. */
-  readonly #names = new Map<string, Set<string>>()
+  /** By path. */
+  readonly #directories = new Map<string, Directory>()
   #lastId = 0
   capacityBytes: number = DISK_BYTES
+  /** Told of every file that loses a name, once it has. */
+  changed: (change: Change) => void = () => undefined
 
   constructor() {
-    this.#give("/", NOTHING, { kind: "directory", mode: DIRECTORY_MODE, modifiedMs: 0 })
+    this.#name("/", this.#make(NOTHING, { kind: "directory", mode: DIRECTORY_MODE, modifiedMs: 0 }))
   }
 
   at(path: string): Inode | undefined {
@@ -60,44 +80,134 @@ export class Disk {
   }
   /** The names in a directory, sorted; none if there is no directory. */
   namesIn(directory: string): ReadonlyArray<string> {
-    return [...(this.#names.get(directory) ?? [])].toSorted()
+    return [...(this.#directories.get(directory)?.names ?? [])].toSorted()
   }
 
   /** A new file; whatever has the name loses it. Directories above it are made as needed. */
   create(path: string, bytes: Uint8Array, attributes: Attributes, nowMs: number): Inode {
     this.#enter(path, nowMs)
-    return this.#give(path, bytes, attributes)
+    const inode = this.#make(bytes, attributes)
+    this.#name(path, inode)
+    this.#pend(directoryOf(path), [{ name: nameOf(path), inode }])
+    return inode
   }
   link(inode: Inode, path: string, nowMs: number): void {
     this.#enter(path, nowMs)
-    this.#inodes.set(path, inode)
+    this.#name(path, inode)
+    this.#pend(directoryOf(path), [{ name: nameOf(path), inode }])
   }
   unlink(path: string, nowMs: number): void {
-    const directory = directoryOf(path)
-    this.#inodes.delete(path)
-    this.#names.get(directory)?.delete(nameOf(path))
-    this.#touch(directory, nowMs)
+    this.#unname(path, nowMs)
+    this.#pend(directoryOf(path), [{ name: nameOf(path), inode: null }])
+  }
+  /** A rename: within one directory, a power cut leaves both of what it does or nothing. Whatever has the new name loses it. */
+  move(from: string, to: string, nowMs: number): void {
+    const inode = this.#inodes.get(from)
+    if (inode === undefined) throw new Error(`nothing at ${from}`)
+    this.#enter(to, nowMs)
+    this.#unname(from, nowMs, false)
+    this.#name(to, inode)
+    const changes = [
+      { name: nameOf(from), inode: null },
+      { name: nameOf(to), inode },
+    ]
+    if (directoryOf(from) === directoryOf(to)) return this.#pend(directoryOf(from), changes)
+    this.#pend(directoryOf(from), changes.slice(0, 1))
+    this.#pend(directoryOf(to), changes.slice(1))
   }
 
-  #give(path: string, bytes: Uint8Array, attributes: Attributes): Inode {
+  /** The names in a directory are durable. */
+  syncDirectory(path: string): void {
+    const directory = this.#directories.get(path)
+    if (directory === undefined) return
+    for (const change of directory.pending) applyTo(directory.durable, change)
+    directory.pending = []
+  }
+  /** As the kernel does by itself, now and then: everything is durable. */
+  syncAll(): void {
+    for (const path of this.#directories.keys()) this.syncDirectory(path)
+    for (const inode of this.#inodes.values()) inode.synced = inode.bytes
+  }
+  /**
+   * What a power cut leaves. `choose` is asked for a whole number from 0 up to, and not including, its argument: of each change of names that isn't
+   * durable whether it survives (1), of each file how many of the bytes that were appended since its last sync do.
+   */
+  cutPower(choose: (below: number) => number): void {
+    for (const [path, directory] of this.#directories) {
+      for (const change of directory.pending) if (choose(2) === 1) applyTo(directory.durable, change)
+      directory.pending = []
+      for (const name of directory.names) if (!directory.durable.has(name)) this.#inodes.delete(pathIn(path, name))
+      directory.names.clear()
+      for (const [name, inode] of directory.durable) {
+        directory.names.add(name)
+        this.#inodes.set(pathIn(path, name), inode)
+      }
+    }
+    for (const inode of new Set(this.#inodes.values())) {
+      if (inode.bytes !== inode.synced) {
+        const { length } = inode.synced
+        const isAppended = inode.bytes.length >= length && inode.synced.every((byte, at) => byte === inode.bytes[at])
+        inode.bytes = isAppended ? inode.bytes.slice(0, length + choose(inode.bytes.length - length + 1)) : inode.synced
+      }
+      inode.synced = inode.bytes
+    }
+  }
+  /** Whether a name leads to the file whatever a power cut leaves. */
+  isDurable(path: string): boolean {
+    const directory = this.#directories.get(directoryOf(path))
+    const name = nameOf(path)
+    return (
+      directory?.durable.get(name) === this.#inodes.get(path) &&
+      !directory?.pending.some((changes) => changes.some((change) => change.name === name))
+    )
+  }
+
+  #make(bytes: Uint8Array, attributes: Attributes): Inode {
     this.#lastId += 1
-    const inode: Inode = { id: this.#lastId, bytes, ...attributes }
+    return { id: this.#lastId, bytes, synced: NOTHING, ...attributes }
+  }
+  #name(path: string, inode: Inode): void {
+    const lost = this.#inodes.get(path)
     this.#inodes.set(path, inode)
-    if (inode.kind === "directory") this.#names.set(path, new Set())
-    return inode
+    if (inode.kind === "directory") {
+      this.#directories.set(path, { names: new Set(), durable: new Map(), pending: [] })
+    }
+    if (lost !== undefined && lost !== inode) this.changed({ path, lost, by: inode })
+  }
+  #unname(path: string, nowMs: number, isTold = true): void {
+    const directory = directoryOf(path)
+    const lost = this.#inodes.get(path)
+    this.#inodes.delete(path)
+    this.#directories.get(directory)?.names.delete(nameOf(path))
+    this.#touch(directory, nowMs)
+    if (isTold && lost !== undefined) this.changed({ path, lost, by: null })
   }
   #enter(path: string, nowMs: number): void {
     const directory = directoryOf(path)
     if (!this.#inodes.has(directory)) {
       this.create(directory, NOTHING, { kind: "directory", mode: DIRECTORY_MODE, modifiedMs: nowMs }, nowMs)
+      // Who made it made it long ago, as far as power cuts go.
+      this.syncDirectory(directoryOf(directory))
     }
-    const names = this.#names.get(directory)
-    if (names === undefined) throw new Error(`${directory} is no directory`)
-    names.add(nameOf(path))
+    const entered = this.#directories.get(directory)
+    if (entered === undefined) throw new Error(`${directory} is no directory`)
+    entered.names.add(nameOf(path))
     this.#touch(directory, nowMs)
+  }
+  #pend(path: string, change: Pending): void {
+    this.#directories.get(path)?.pending.push(change)
   }
   #touch(directory: string, nowMs: number): void {
     const inode = this.#inodes.get(directory)
     if (inode !== undefined) inode.modifiedMs = nowMs
+  }
+}
+
+const pathIn = (directory: string, name: string): string => `${directory === "/" ? "" : directory}/${name}`
+
+const applyTo = (names: Map<string, Inode>, change: Pending): void => {
+  for (const { inode, name } of change) {
+    if (inode === null) names.delete(name)
+    else names.set(name, inode)
   }
 }

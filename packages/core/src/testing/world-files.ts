@@ -1,6 +1,6 @@
 /**
- * `LogFiles` over the disk of a `World`. Goes the way the real one goes, act by act, so that a crash leaves here what it leaves there; that every
- * successful act is durable is taken for granted.
+ * `LogFiles` over the disk of a `World`. Goes the way the real one goes, act by act and sync by sync, so that a crash or a power cut leaves here what
+ * it leaves there.
  */
 import { Clock, Effect, type Scope } from "effect"
 import { directoryOf, nameOf } from "../log/log.ts"
@@ -91,10 +91,8 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
     if (disk.at(path) !== undefined) throw exists(op, path)
     return disk.create(path, NOTHING, { kind: "file", mode: PRIVATE, modifiedMs: nowMs }, nowMs)
   }
-  const move = (inode: Inode, from: string, to: string, nowMs: number): void => {
-    disk.unlink(from, nowMs)
-    disk.link(inode, to, nowMs)
-  }
+  const syncDirectory = (operation: Operation, path: string): Effect.Effect<void, LogFilesError> =>
+    act(operation, path, () => disk.syncDirectory(directoryOf(path)))
   const isStillEmpty = (path: string, inode: Inode): boolean => disk.at(path) === inode && inode.bytes.length === 0
   /** Takes away what was made in vain; a dead agent doesn't. */
   const discard = (path: string, isOurs: () => boolean): Effect.Effect<void> =>
@@ -131,6 +129,9 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
       inode.bytes = output
       inode.mode = source.inode.mode
       inode.modifiedMs = source.inode.modifiedMs
+      yield* act("compress.sync", temporary, () => {
+        inode.synced = inode.bytes
+      })
 
       const written = yield* attempt(() => open("compress", seenOf(temporary, inode), true))
       const back = yield* decoded(written, codec, source.seen.bytes)
@@ -143,8 +144,9 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
       yield* act("compress.rename", to, (nowMs) => {
         if (disk.at(to) !== undefined) throw exists("compress", to)
         open("compress", written.seen, false)
-        move(inode, temporary, to, nowMs)
+        disk.move(temporary, to, nowMs)
       })
+      yield* syncDirectory("compress.renamed", to)
       return { source: seen, bytesIn: seen.bytes, bytesOut: output.length }
     }).pipe(Effect.scoped)
 
@@ -176,10 +178,11 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
             return createNew("setAside", to, startedMs)
           })
           yield* act("setAside.reserved", to, (nowMs) => {
-            const { inode } = open("setAside", active, false)
+            open("setAside", active, false)
             if (!isStillEmpty(to, placeholder)) throw exists("setAside", to)
-            move(inode, active.path, to, nowMs)
+            disk.move(active.path, to, nowMs)
           }).pipe(Effect.tapError(() => discard(to, () => isStillEmpty(to, placeholder))))
+          yield* syncDirectory("setAside.sync", to)
         }),
       ),
     putBack: (segment, active) =>
@@ -194,20 +197,28 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
             disk.link(inode, active, startedMs)
             return inode
           })
+          yield* syncDirectory("putBack.sync", active)
           yield* act("putBack.linked", segment, (nowMs) => {
             if (disk.at(segment) !== inode || disk.at(active) !== inode) {
               throw failure("putBack", segment, "Changed", "another file took its place while it was being put back")
             }
             disk.unlink(segment, nowMs)
           })
+          yield* syncDirectory("putBack.synced", active)
         }),
       ),
     remove: (file, { unchanged }) =>
-      act("remove", file.path, (nowMs) => {
-        const { seen } = open("remove", file, unchanged)
-        disk.unlink(file.path, nowMs)
-        return seen.bytes
-      }),
+      operate("remove", file.path, (nowMs) =>
+        Effect.gen(function* () {
+          const bytes = yield* attempt(() => {
+            const { seen } = open("remove", file, unchanged)
+            disk.unlink(file.path, nowMs)
+            return seen.bytes
+          })
+          yield* Effect.ignore(syncDirectory("remove.sync", file.path))
+          return bytes
+        }),
+      ),
     compress: (segment, to, codec) =>
       operate("compress", segment.path, (startedMs) => compress(segment, to, codec, startedMs)),
     matches: (twin, original, codec) =>
@@ -224,7 +235,12 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
           const back = yield* decoded(packed, codec, plain.seen.bytes)
           if (back?.length !== plain.seen.bytes) return false
           yield* attempt(() => demandSame("matches", seenOf(original.path, plain.inode), plain.seen, true))
-          return isEqual(back, plain.content)
+          if (!isEqual(back, plain.content)) return false
+          yield* act("matches.sync", twin.path, () => {
+            packed.inode.synced = packed.inode.bytes
+            disk.syncDirectory(directoryOf(twin.path))
+          })
+          return true
         }),
       ),
     read: (file, codec) => readThrough(() => open("read", file, true), codec),

@@ -4,12 +4,12 @@
  * the real one passes.
  */
 import { Clock, Effect } from "effect"
-import type { Log } from "../log/log.ts"
+import { directoryOf, type Log } from "../log/log.ts"
 import type { Entry } from "../log/snapshot.ts"
 import { type FileReason, LogFilesError, type LogFilesShape } from "../port/log-files.ts"
 import { type Source, SourceError } from "../port/source.ts"
 import type { Faults, Operation } from "./fault.ts"
-import { type Attributes, Disk, identityOf, type Inode } from "./world-disk.ts"
+import { type Attributes, type Change, Disk, identityOf, type Inode } from "./world-disk.ts"
 import { worldFiles } from "./world-files.ts"
 
 /** What containerd gives a container's log. */
@@ -33,10 +33,20 @@ export class World {
   faults: Faults = () => null
   /** What an operation fails with. */
   failReason: FileReason = "Io"
+  /** How long an operation takes before it takes effect, milliseconds: then something else may come between. Nothing does if it is 0. */
+  latencyMs: (operation: Operation, path: string) => number = () => 0
 
   /** Sets how many bytes the disk holds; 1 TiB at first. What is written beyond that is written nevertheless: `faults` make writing fail. */
   resize(bytes: number): void {
     this.#disk.capacityBytes = bytes
+  }
+
+  get freeBytes(): number {
+    return this.#disk.freeBytes
+  }
+  /** Has `tell` told of every file that loses a name, by whomever. */
+  onChange(tell: (change: Change) => void): void {
+    this.#disk.changed = tell
   }
 
   /** Paths of everything but directories, sorted. */
@@ -84,9 +94,35 @@ export class World {
   }
   /** Renames, as `mv` does: over whatever has the name. */
   rename(from: string, to: string, nowMs = 0): void {
-    const inode = this.#there(from)
-    this.#disk.unlink(from, nowMs)
-    this.#disk.link(inode, to, nowMs)
+    this.#there(from)
+    this.#disk.move(from, to, nowMs)
+  }
+  /** Takes a directory away with all that is in it, as `rm -r` does; it doesn't come back. */
+  removeDirectory(path: string, nowMs = 0): void {
+    for (const name of this.#disk.namesIn(path)) {
+      const inner = `${path}/${name}`
+      if (this.#disk.at(inner)?.kind === "directory") this.removeDirectory(inner, nowMs)
+      else this.#disk.unlink(inner, nowMs)
+    }
+    this.#disk.unlink(path, nowMs)
+    this.#disk.syncDirectory(directoryOf(path))
+  }
+  /** Makes all that is on the disk durable, as the kernel does by itself now and then. */
+  sync(): void {
+    this.#disk.syncAll()
+  }
+  /** How much of a file a power cut leaves at the least; 0 if its name may be lost. */
+  durableBytes(path: string): number {
+    return this.#disk.isDurable(path) ? (this.#disk.at(path)?.synced.length ?? 0) : 0
+  }
+  /**
+   * Ends the agent, and all writers, and leaves of the disk what a power cut may leave: what was synced, and of the rest what is chosen. `choose` is
+   * given the number of ways, and says which, from 0.
+   */
+  cutPower(choose: (below: number) => number): void {
+    this.crash()
+    this.#writers.clear()
+    this.#disk.cutPower(choose)
   }
   /** A second name for a file. */
   link(from: string, to: string, nowMs = 0): void {
@@ -132,7 +168,11 @@ export class World {
     refusal: () => E,
     act: (nowMs: number) => Effect.Effect<A, E>,
   ): Effect.Effect<A, E> {
-    return Effect.flatMap(Clock.currentTimeMillis, (nowMs) => {
+    const begun = Effect.suspend(() => {
+      const waitMs = incarnation === this.#incarnation ? this.latencyMs(operation, path) : 0
+      return waitMs > 0 ? Effect.andThen(Effect.sleep(waitMs), Clock.currentTimeMillis) : Clock.currentTimeMillis
+    })
+    return Effect.flatMap(begun, (nowMs) => {
       if (incarnation !== this.#incarnation) return Effect.never
       this.calls.push(`${operation} ${path}`)
       const fault = this.faults(operation, path)
