@@ -326,6 +326,43 @@ describe("a pass", () => {
     }),
   )
 
+  it.effect(
+    "clears away the name that a rotation had reserved when it was cut off, unless somebody has written to it",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "first line, long")
+        const reserved = `${ACTIVE}.20260909-043300`
+        world.put(reserved, new Uint8Array())
+        const on = yield* bench(world)
+        world.faults = (operation) => {
+          if (operation === "reopen") world.append(reserved, text.encode("theirs"))
+          return null
+        }
+        const kept = yield* wholePass(on)
+        assert.strictEqual(kept.deferrals.all[0]?.why, "it is still being written to")
+        assert.deepStrictEqual(onDisk(world), {
+          "0.log": "",
+          "0.log.20260909-043300": "theirs",
+          "0.log.20260909-043310": "first line, long",
+        })
+
+        world.unlink(reserved)
+        const next = `${ACTIVE}.20260909-043311`
+        world.put(next, new Uint8Array())
+        world.write(ACTIVE, text.encode("second line, long"), START)
+        world.faults = () => null
+        yield* wholePass(on)
+        assert.deepStrictEqual(onDisk(world), {
+          "0.log": "",
+          "0.log.20260909-043310": "first line, long",
+          "0.log.20260909-043312": "second line, long",
+        })
+        assert.deepStrictEqual(facts(on.events).at(-1), ["Cleaned", { path: next, bytes: 0, reason: "temporary" }])
+      }),
+  )
+
   it.effect("completes a rotation that was cut off between rename and reopen, also in a new agent", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -53,6 +53,28 @@ describe("a plan", () => {
       )
   })
 
+  it("lets no name that a rotation had only reserved when it was cut off take a segment's place", () => {
+    const files = { "0.log": 12, "0.log.20260909-043250": 12, "0.log.20260909-043300": 0 }
+    given({ policy: { maxFiles: 3 }, files })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Rotate 0.log to 0.log.20260909-043310",
+        "Clean 0.log.20260909-043300, temporary",
+        "Compress 0.log.20260909-043250 to 0.log.20260909-043250.gz, gzip",
+      )
+    // Whoever rotates what is empty has empty segments.
+    given({ policy: { maxFiles: 3, maxSize: 0 }, files })
+      .whenPlanned(NOW)
+      .thenSteps(
+        "Rotate 0.log to 0.log.20260909-043310",
+        "Remove 0.log.20260909-043250, max-files",
+        "Compress 0.log.20260909-043300 to 0.log.20260909-043300.gz, gzip",
+      )
+    given({ policy: { maxFiles: 3 }, files: { ...files, "0.log": 9 } })
+      .whenPlanned(NOW)
+      .thenSteps("Compress 0.log.20260909-043250 to 0.log.20260909-043250.gz, gzip")
+  })
+
   it("does its upkeep although the active file is small, as what failed before must be tried again", () => {
     given({
       policy: { maxFiles: 3 },

@@ -34,7 +34,8 @@ export const clean = (record: PassRecord, step: Clean): Step =>
   Effect.gen(function* () {
     const { files, plugins } = record.ports
     const { file, reason } = step
-    if (reason === "temporary") return yield* cleaned(record, file, reason, false)
+    // What was empty is somebody's, if anything was written to it since.
+    if (reason === "temporary") return yield* cleaned(record, file, reason, file.bytes === 0)
     if (step.twin === "active") {
       // One file under two names; the segment's goes, if the active file's is still a name of it.
       const { entries } = yield* files.list(record.log.path)

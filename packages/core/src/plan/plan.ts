@@ -48,7 +48,7 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   if (limits.maxSize < 0 || snapshot.obstacle !== null) return []
   const rotation = rotationSteps(limits, snapshot, now)
   const rotates = rotation.some((step) => step._tag === "Rotate")
-  const { cleaning, kept } = leftovers(snapshot)
+  const { cleaning, kept } = leftovers(snapshot, rotates && limits.maxSize > 0)
   const excess = kept.slice(0, Math.max(0, kept.length - roomFor(limits, snapshot, rotates)))
   const rest = kept.slice(excess.length)
   const shed = rest.flatMap((segment) => {
@@ -106,19 +106,26 @@ const rotationSteps = (limits: Limits, snapshot: Snapshot, now: Stamp): Readonly
 
 const isPlain = (segment: Segment): boolean => segment.suffix === ""
 
-/** Splits the segments into leftovers, with the steps that clear them away, and those that count. */
+/**
+ * Splits the segments into leftovers, with the steps that clear them away, and those that count. `rotates`: an active file that is not empty. If the
+ * newest segment is, it is but a name, reserved by a rotation that was cut off before its rename; it must not take the place of a segment.
+ */
 const leftovers = (
   snapshot: Snapshot,
+  rotates: boolean,
 ): { readonly cleaning: ReadonlyArray<Step>; readonly kept: ReadonlyArray<Segment> } => {
   const twins = new Map<Stamp, Segment>()
   for (const segment of snapshot.segments) if (!isPlain(segment)) twins.set(segment.stamp, segment)
   const cleaning: Array<Step> = snapshot.temporaries.map((file) => ({ _tag: "Clean", reason: "temporary", file }))
   const kept: Array<Segment> = []
+  const newest = snapshot.segments.at(-1)
+  const reserved = rotates && newest !== undefined && isPlain(newest) && newest.bytes === 0 ? newest : null
   for (const segment of snapshot.segments) {
     if (segment.identity === snapshot.active?.identity) continue
     const twin = isPlain(segment) ? twins.get(segment.stamp) : undefined
-    if (twin === undefined) kept.push(segment)
-    else cleaning.push({ _tag: "Clean", reason: "superseded", file: segment, twin })
+    if (twin !== undefined) cleaning.push({ _tag: "Clean", reason: "superseded", file: segment, twin })
+    else if (segment === reserved) cleaning.push({ _tag: "Clean", reason: "temporary", file: segment })
+    else kept.push(segment)
   }
   return { cleaning, kept }
 }

@@ -2,8 +2,8 @@
 import type { FileSeen, Segment } from "../log/snapshot.ts"
 
 /**
- * Removes a leftover. `temporary`: a half-written file of an earlier pass. `superseded`: a file whose bytes are kept elsewhere,
- * by a compressed `twin` (which must prove it first; if it can't, the twin is the leftover) or, after a rotation that was
+ * Removes a leftover. `temporary`: a half-written file of an earlier pass, or an empty one that was to keep a name for a rotation.
+ * `superseded`: a file whose bytes are kept elsewhere, by a compressed `twin` (which must prove it first; if it can't, the twin is the leftover) or, after a rotation that was
  * cut off while being undone, under the active file's name.
  */
 export type Clean =
