@@ -41,7 +41,7 @@ export const forgetGone = ({ cleared, log, pauses }: Watched, { stamps }: Scan):
 /** Whether a step is put off still: for its file, or, where a guard hangs, for all that guards are asked about in its log. */
 export const isPutOff = ({ log, watched: { pauses } }: PassRecord, step: Step, nowMs: number): boolean => {
   const isPaused = (about: string): boolean => (pauses.get(about)?.untilMs ?? 0) > nowMs
-  if (step._tag === "Compress") return isPaused(pathOf(step))
+  if (step._tag === "Compress" || step._tag === "Clean") return isPaused(pathOf(step))
   return step._tag === "Remove" || step._tag === "Offer"
     ? isPaused(askedKey(step.segment)) || isPaused(log.path)
     : false

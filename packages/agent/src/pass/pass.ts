@@ -229,7 +229,7 @@ const take = (record: PassRecord, step: Step): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     if (!isPutOff(record, step, yield* monotonicMs)) return yield* begin(record, step, act(record, step))
     if (step._tag === "Remove") record.ports.waiting.add(record.log.path, step.segment)
-    if (step._tag !== "Compress") record.tally.deferred += 1
+    if (step._tag !== "Compress" && step._tag !== "Clean") record.tally.deferred += 1
     return false
   })
 

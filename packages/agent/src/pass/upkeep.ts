@@ -2,15 +2,24 @@
  * The steps that may take their time and ask nobody: cleaning, compressing. A file goes, and the event is stored, in one stretch that nothing
  * interrupts; what comes before can be. Each returns false if it did not come about.
  */
-import { type Clean, type Compress, type CoreFact, type FileSeen, LogFilesError } from "@cordwood/core"
+import {
+  type Clean,
+  type Codec,
+  type Compress,
+  type CoreFact,
+  type FileSeen,
+  LogFilesError,
+  verdictOf,
+} from "@cordwood/core"
 import { Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
+import { compare } from "./comparing.ts"
 import type { PassRecord } from "./pass-record.ts"
-import { codecOf } from "./watched.ts"
+import { codecOf, type PassPorts } from "./watched.ts"
 
 /** Compressing or verifying one segment: a gigabyte takes under a minute. */
 const CODEC_LIMIT_MS = 15 * 60_000
-/** A compression that fails is tried on the next pass, then after this long, doubled every time … */
+/** What costs a core, and fails, is tried on the next pass, then after this long, doubled every time … */
 const FIRST_PAUSE_MS = 20_000
 /** … up to this: a segment that can't be compressed must not keep a core, or the disk's last bytes, busy. */
 const LAST_PAUSE_MS = 10 * 60_000
@@ -45,8 +54,36 @@ export const clean = (record: PassRecord, step: Clean): Step =>
     const { twin } = step
     const codec = codecOf(plugins, twin.codec)
     if (codec === undefined) return true
-    const holds = yield* withCodec(record, files.matches(twin, file, codec), file.path)
-    return yield* holds ? cleaned(record, file, reason, true) : cleaned(record, twin, "invalid", true)
+    const goesFirst = yield* pausing(record, file.path, whichGoes(record, file, twin, codec))
+    return yield* goesFirst === "plain" ? cleaned(record, file, reason, true) : cleaned(record, twin, "invalid", true)
+  })
+
+/** Which of a plain segment and its twin is the leftover. Fails if each holds what the other doesn't: then both stay. */
+const whichGoes = (
+  { ports: { codecLane, files } }: PassRecord,
+  plain: FileSeen,
+  twin: FileSeen,
+  codec: Codec,
+): Effect.Effect<"plain" | "twin", LogFilesError> =>
+  Effect.gen(function* () {
+    const { path } = plain
+    if (yield* withCodec(codecLane, files.matches(twin, plain, codec), path)) return "plain"
+    const compared = yield* withCodec(
+      codecLane,
+      compare(files, { file: twin, codec }, { file: plain, codec: null }),
+      path,
+    )
+    switch (verdictOf(compared)) {
+      case "plain-goes":
+        return "plain"
+      case "twin-goes":
+      case "torn-twin-goes":
+        return "twin"
+      case "both-stay": {
+        const detail = `it and ${twin.path} each hold bytes that the other doesn't, and neither is removed; compare the two, and move one of them away`
+        return yield* new LogFilesError({ op: "clean", path, reason: "Corrupt", detail })
+      }
+    }
   })
 
 const cleaned = (
@@ -66,21 +103,12 @@ const cleaned = (
 export const compress = (record: PassRecord, { codec: id, segment, to }: Compress): Step =>
   Effect.gen(function* () {
     const { files, plugins } = record.ports
-    const { pauses } = record.watched
     const { path } = segment
     const codec = codecOf(plugins, id)
     if (codec === undefined) return true
-    const pause = pauses.get(path)
     const startedMs = yield* monotonicMs
-    const made = yield* withCodec(record, files.compress(segment, to, codec), path).pipe(
-      Effect.tapError(() =>
-        Effect.map(monotonicMs, (nowMs) => {
-          const waitMs = pause === undefined ? 0 : Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, pause.waitMs * 2))
-          pauses.set(path, { untilMs: nowMs + waitMs, waitMs })
-        }),
-      ),
-    )
-    pauses.delete(path)
+    const compressing = withCodec(record.ports.codecLane, files.compress(segment, to, codec), path)
+    const made = yield* pausing(record, path, compressing)
     const durationMs = (yield* monotonicMs) - startedMs
     // Only what was read may go. If more has been written since, the next pass finds that the twin isn't one, and begins anew.
     yield* goes(record, made.source, { unchanged: true }, () => ({
@@ -92,15 +120,32 @@ export const compress = (record: PassRecord, { codec: id, segment, to }: Compres
     return true
   })
 
+/** If it fails, it is put off, for longer every time. */
+const pausing = <A>(
+  { watched: { pauses } }: PassRecord,
+  path: string,
+  effect: Effect.Effect<A, LogFilesError>,
+): Effect.Effect<A, LogFilesError> =>
+  effect.pipe(
+    Effect.tapError(() =>
+      Effect.map(monotonicMs, (nowMs) => {
+        const pause = pauses.get(path)
+        const waitMs = pause === undefined ? 0 : Math.min(LAST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, pause.waitMs * 2))
+        pauses.set(path, { untilMs: nowMs + waitMs, waitMs })
+      }),
+    ),
+    Effect.tap(() => Effect.sync(() => void pauses.delete(path))),
+  )
+
 /** Runs what costs a core, when there is one for it, and no longer than it may take. */
-const withCodec = <A>(
-  { ports }: PassRecord,
+export const withCodec = <A>(
+  codecLane: PassPorts["codecLane"],
   effect: Effect.Effect<A, LogFilesError>,
   path: string,
 ): Effect.Effect<A, LogFilesError> => {
   const detail = `not done within ${CODEC_LIMIT_MS / 60_000} minutes`
   const tooLong = (): LogFilesError => new LogFilesError({ op: "compress", path, reason: "Codec", detail })
-  return ports.codecLane.withPermit(
+  return codecLane.withPermit(
     Effect.timeoutOrElse(effect, { duration: CODEC_LIMIT_MS, orElse: () => Effect.fail(tooLong()) }),
   )
 }

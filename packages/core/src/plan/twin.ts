@@ -1,0 +1,32 @@
+/** What is to be done about two files that should hold the same bytes, a plain segment and its compressed twin. Pure. */
+
+/**
+ * How what one file holds, `a`, relates to what another does, `b`. `Within`: all that could be had of `a` is how `b` begins, and `b` has more.
+ * `Beyond`: the other way round. `Differ`: another byte from `at` on. `broken`: why `a` didn't decode to its end; null if it did.
+ */
+export interface Comparison {
+  readonly relation: "Same" | "Within" | "Beyond" | "Differ"
+  readonly broken: string | null
+  /** Bytes that could be had of `a`. */
+  readonly bytes: number
+  /** How far the two are the same. */
+  readonly at: number
+}
+
+/** What is to be done about a plain segment and its compressed twin. Nothing goes whose bytes the other one doesn't have. */
+export type TwinVerdict = "plain-goes" | "twin-goes" | "torn-twin-goes" | "both-stay"
+export const verdictOf = ({ broken, relation }: Comparison): TwinVerdict => {
+  switch (relation) {
+    case "Same":
+      // Broken although every byte came out: its end is damaged, so it is no proof.
+      return broken === null ? "plain-goes" : "twin-goes"
+    case "Within":
+      return "twin-goes"
+    case "Beyond":
+      // The plain one was cut, by a power cut before its last bytes reached the disk, say: its twin was synced.
+      return broken === null ? "plain-goes" : "both-stay"
+    case "Differ":
+      // What comes out of a torn file before its decoder notices is rubbish. A twin that decodes is what was read when it was made.
+      return broken === null ? "both-stay" : "torn-twin-goes"
+  }
+}
