@@ -487,6 +487,14 @@ describe("a plan under limits that logs share", () => {
       .thenSteps("Remove 0.log.20260909-043240, budget", "Remove 0.log.20260909-043250.gz, pressure")
   })
 
+  it("leaves a segment alone until its writer has let go of it, even the only one that is to be shed", () => {
+    const fresh = { "0.log": 1, "0.log.20260909-043240": { bytes: 12, agoMs: SETTLE_MS - 1 } }
+    given({ files: fresh, shed }).whenPlanned(NOW).thenSteps()
+    given({ files: { ...fresh, "0.log.20260909-043240": { bytes: 12, agoMs: SETTLE_MS } }, shed })
+      .whenPlanned(NOW)
+      .thenSteps("Remove 0.log.20260909-043240, budget")
+  })
+
   it("compresses what is to be shed, too, where guards may keep it", () => {
     given({ files, shed, guards: { guarded: true } })
       .whenPlanned(NOW)

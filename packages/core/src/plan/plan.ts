@@ -53,7 +53,8 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   const rest = kept.slice(excess.length)
   const shed = rest.flatMap((segment) => {
     const reason = limits.writer === "surplus" ? "budget" : limits.shed.get(segment.stamp)
-    return reason === undefined ? [] : [{ segment, reason }]
+    // Unlike what maxFiles has no room for, it may be the newest one, which its writer may hold still.
+    return reason === undefined || !isAtRest(segment, snapshot.takenAtMs) ? [] : [{ segment, reason }]
   })
   const going = new Set(shed.map(({ segment }) => segment))
   const staying = rest.filter((segment) => !going.has(segment))
