@@ -130,7 +130,7 @@ describe("pressure", () => {
       const { missingBytes, sheds } = underPressure(logs, bytes, 2)
       expect({ missingBytes, sheds: names(sheds) }).toEqual({ missingBytes: 0, sheds: order.slice(0, count + 1) })
     }
-    expect(underPressure(logs, 0, 2)).toEqual({ sheds: [], missingBytes: 0 })
+    expect(underPressure(logs, 0, 2)).toEqual({ sheds: [], missingBytes: 0, keptBytes: 0 })
   })
 
   it("says what is missing when all is taken that may go", () => {
@@ -140,8 +140,12 @@ describe("pressure", () => {
 
   it("goes on to what comes next where something is kept, and names both", () => {
     const kept = [holding("/a/0.log", { "s1!": 50, s2: 10, s3: 1 }), holding("/b/0.log", { s4: 20, s5: 1 })]
-    const { missingBytes, sheds } = underPressure(kept, 20, 2)
-    expect({ missingBytes, sheds: names(sheds) }).toEqual({ missingBytes: 0, sheds: ["/a/0.log s1", "/b/0.log s4"] })
+    const { sheds, ...bytes } = underPressure(kept, 20, 2)
+    expect({ ...bytes, sheds: names(sheds) }).toEqual({
+      missingBytes: 0,
+      keptBytes: 50,
+      sheds: ["/a/0.log s1", "/b/0.log s4"],
+    })
   })
 })
 

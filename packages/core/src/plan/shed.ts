@@ -105,10 +105,11 @@ export const isPressing = (
   { minFree, targetFree = minFree }: PressureLimits,
 ): boolean => freeBytes < (already ? targetFree : minFree)
 
-/** What goes, and how many of the bytes that were asked for can't be had. */
+/** What goes; how many of the bytes that were asked for can't be had; and how many more there would be if nothing were kept. */
 export interface Relief {
   readonly sheds: ReadonlyArray<Shed>
   readonly missingBytes: number
+  readonly keptBytes: number
 }
 /**
  * What goes so that as many bytes become free on the one file system that the logs are on. First what guards have let go, the oldest of all logs
@@ -130,10 +131,11 @@ export const underPressure = (holdings: Iterable<Holding>, bytes: number, keepFi
   }
   shipped.sort((a, b) => compare(a.stamp, b.stamp) || compare(a.path, b.path))
   const sheds = enough([...shipped, ...largestFirst(others).filter(({ stays }) => stays !== true)], bytes)
-  const freed = sheds.reduce((sum, { bytes, kept }) => sum + (kept === true ? 0 : bytes), 0)
+  const keptBytes = sumOf(sheds.filter(({ kept }) => kept === true))
   return {
     sheds: sheds.map(({ bytes, path, stamp }) => ({ path, stamp, bytes })),
-    missingBytes: Math.max(0, bytes - freed),
+    missingBytes: Math.max(0, bytes - (sumOf(sheds) - keptBytes)),
+    keptBytes,
   }
 }
 
