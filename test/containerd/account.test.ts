@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { deflateRawSync, gzipSync } from "node:zlib"
+import * as fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { account, FAULTLESS, filesOf, gunzipStrictly } from "./account.ts"
 import { line, numberOf } from "./writer.ts"
@@ -185,6 +186,40 @@ describe("the accountant sees", () => {
     )
     expect([strange.length, missing]).toEqual([1, ["1-2"]])
   })
+})
+
+/** What `faults` says of a sequence of numbers, counted one by one. */
+const counting = (sequence: ReadonlyArray<number>, from: number, to: number) => {
+  const numbers = Array.from({ length: to - from + 1 }, (_, index) => from + index)
+  const times = (number: number) => sequence.filter((other) => other === number).length
+  const isLate = (number: number) =>
+    sequence.slice(0, Math.max(0, sequence.indexOf(number))).some((earlier) => earlier > number)
+  return {
+    missing: numbers.filter((number) => times(number) === 0),
+    duplicated: numbers.filter((number) => times(number) > 1),
+    outOfOrder: numbers.filter(isLate),
+  }
+}
+const spread = (ranges: ReadonlyArray<string>): ReadonlyArray<number> =>
+  ranges.flatMap((range) => {
+    const [from = NaN, to = from] = range.split("-").map(Number)
+    return Array.from({ length: to - from + 1 }, (_, index) => from + index)
+  })
+
+test("whatever was lost, doubled and moved about, the accountant says what counting one by one says", () => {
+  const piece = fc.tuple(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 8 }))
+  fc.assert(
+    fc.property(fc.array(piece, { minLength: 1, maxLength: 8 }), (pieces) => {
+      const sequence = pieces.flatMap(([from, length]) => Array.from({ length }, (_, index) => from + index))
+      put("", records(...sequence))
+      const { missing, duplicated, outOfOrder } = counted({ from: 1, to: 40 }).faults
+      expect({
+        missing: spread(missing),
+        duplicated: spread(duplicated),
+        outOfOrder: spread(outOfOrder),
+      }).toEqual(counting(sequence, 1, 40))
+    }),
+  )
 })
 
 describe("the accountant's gunzip", () => {

@@ -128,37 +128,87 @@ export const gunzipStrictly = (bytes: Buffer): Buffer => {
   return Buffer.concat(members)
 }
 
-/** Numbers, ascending, as ranges. */
-const ranges = (numbers: ReadonlyArray<number>): ReadonlyArray<string> => {
-  const spans: Array<[number, number]> = []
-  for (const number of numbers) {
-    const span = spans.at(-1)
-    if (span !== undefined && span[1] + 1 === number) span[1] = number
-    else spans.push([number, number])
+/** Numbers that follow each other, both ends included. A log of a hundred million lines is one of these. */
+interface Run {
+  readonly from: number
+  to: number
+}
+
+/** Runs in any order, as ranges. */
+const ranges = (runs: ReadonlyArray<Run>): ReadonlyArray<string> => {
+  const spans: Array<Run> = []
+  for (const { from, to } of runs.toSorted((a, b) => a.from - b.from)) {
+    const last = spans.at(-1)
+    if (last !== undefined && from <= last.to + 1) last.to = Math.max(last.to, to)
+    else spans.push({ from, to })
   }
-  const told = spans.slice(0, FAULTS_SHOWN).map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`))
+  const told = spans.slice(0, FAULTS_SHOWN).map(({ from, to }) => (from === to ? `${from}` : `${from}-${to}`))
   return spans.length > FAULTS_SHOWN ? [...told, `… and ${spans.length - FAULTS_SHOWN} more ranges`] : told
 }
 
+/** Numbers that were seen: runs that neither touch nor overlap, ascending. */
+class Seen {
+  private readonly runs: Array<Run> = []
+
+  /** The first run that ends at `number` or behind it. */
+  private at(number: number): number {
+    let low = 0
+    let high = this.runs.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.runs[middle]!.to < number) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** What of this run was seen, and what wasn't. */
+  split({ from, to }: Run): { readonly known: ReadonlyArray<Run>; readonly fresh: ReadonlyArray<Run> } {
+    const known: Array<Run> = []
+    const fresh: Array<Run> = []
+    let next = from
+    for (let index = this.at(from); next <= to; index++) {
+      const run = this.runs[index]
+      if (run === undefined || run.from > to) {
+        fresh.push({ from: next, to })
+        break
+      }
+      if (run.from > next) fresh.push({ from: next, to: run.from - 1 })
+      known.push({ from: Math.max(run.from, next), to: Math.min(run.to, to) })
+      next = run.to + 1
+    }
+    return { known, fresh }
+  }
+
+  add({ from, to }: Run): void {
+    const first = this.at(from - 1)
+    let behind = first
+    while (behind < this.runs.length && this.runs[behind]!.from <= to + 1) behind += 1
+    const merged = {
+      from: Math.min(from, this.runs[first]?.from ?? from),
+      to: Math.max(to, behind > first ? this.runs[behind - 1]!.to : to),
+    }
+    this.runs.splice(first, behind - first, behind > first ? merged : { from, to })
+  }
+}
+
 /** What is wrong with this sequence, which should count up by one from `from` to `to`. */
-const compare = (sequence: ReadonlyArray<number>, from: number, to: number) => {
-  const times = new Map<number, number>()
-  const late = new Set<number>()
+const compare = (sequence: ReadonlyArray<Run>, from: number, to: number) => {
+  const seen = new Seen()
+  const duplicated: Array<Run> = []
+  const late: Array<Run> = []
   let highest = -Infinity
-  for (const number of sequence) {
-    const before = times.get(number) ?? 0
-    times.set(number, before + 1)
-    if (before === 0 && number < highest) late.add(number)
-    highest = Math.max(highest, number)
+  for (const run of sequence) {
+    const { known, fresh } = seen.split(run)
+    duplicated.push(...known)
+    for (const part of fresh) {
+      if (part.from < highest) late.push({ from: part.from, to: Math.min(part.to, highest - 1) })
+    }
+    seen.add(run)
+    highest = Math.max(highest, run.to)
   }
-  const missing: Array<number> = []
-  for (let number = from; number <= to; number++) if (!times.has(number)) missing.push(number)
-  const ascending = (numbers: Iterable<number>) => ranges([...numbers].sort((a, b) => a - b))
-  return {
-    missing: ranges(missing),
-    duplicated: ascending([...times].filter(([, count]) => count > 1).map(([number]) => number)),
-    outOfOrder: ascending(late),
-  }
+  const missing = from > to ? [] : seen.split({ from, to }).fresh
+  return { missing: ranges(missing), duplicated: ranges(duplicated), outOfOrder: ranges(late) }
 }
 
 /** A list of faults that stops growing. */
@@ -180,93 +230,141 @@ export interface Expected {
   readonly beginningRemoved?: boolean
 }
 
-/** Reads every file of the log, oldest first, and accounts for its lines. `numberOf` knows a whole line from anything else. */
+/** Accounts for one log whose files are handed over piece by piece, in reading order. `numberOf` knows a whole line from anything else. */
+export class Accounting {
+  private readonly numberOf: (content: string) => number | undefined
+  private readonly expected: Expected
+  private readonly unreadableFiles = bounded()
+  private readonly malformed = bounded()
+  private readonly strange = bounded()
+  private readonly shares: Array<{ name: string; bytes: number; first: number | undefined; last: number | undefined }> =
+    []
+  private readonly sequence: Array<Run> = []
+  private readonly open = new Map<string, { readonly parts: Array<string>; readonly inFiles: Set<string> }>()
+  private readonly begun = new Set<string>()
+  private torn = 0
+  private partials = 0
+  private headless = 0
+  /** Of the file in hand: what follows its last newline. */
+  private rest = Buffer.alloc(0)
+
+  constructor(numberOf: (content: string) => number | undefined, expected: Expected = {}) {
+    this.numberOf = numberOf
+    this.expected = expected
+  }
+
+  /** The next file. */
+  begin(name: string): void {
+    this.finish()
+    this.shares.push({ name, bytes: 0, first: undefined, last: undefined })
+  }
+
+  /** The next file is one of which nothing can be read. */
+  unreadable(name: string, error: unknown): void {
+    this.begin(name)
+    this.unreadableFiles.add(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+
+  /** More of the file that was begun. */
+  take(more: Buffer): void {
+    const share = this.shares.at(-1)
+    if (share === undefined) throw new Error("begin a file first")
+    share.bytes += more.length
+    const bytes = this.rest.length === 0 ? more : Buffer.concat([this.rest, more])
+    let at = 0
+    for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, at)) {
+      // latin1 keeps bytes as they are: a record may end within a character.
+      this.record(share.name, bytes.toString("latin1", at, end))
+      at = end + 1
+    }
+    this.rest = Buffer.from(bytes.subarray(at))
+  }
+
+  /** What was found, when all files have been handed over. */
+  account(): Account {
+    this.finish()
+    const { sequence, expected } = this
+    const lowest = sequence.reduce((least, { from }) => Math.min(least, from), Infinity)
+    const highest = sequence.reduce((most, { to }) => Math.max(most, to), -Infinity)
+    return {
+      shares: this.shares,
+      first: sequence.length === 0 ? undefined : lowest,
+      last: sequence.length === 0 ? undefined : highest,
+      faults: {
+        unreadable: this.unreadableFiles.list,
+        malformed: this.malformed.list,
+        strange: this.strange.list,
+        ...compare(sequence, expected.from ?? lowest, expected.to ?? highest),
+      },
+      torn: this.torn,
+      partials: this.partials,
+      headless: this.headless,
+      unfinished: Object.fromEntries([...this.open].map(([stream, { parts }]) => [stream, parts.join("")])),
+    }
+  }
+
+  private finish(): void {
+    const { rest } = this
+    if (rest.length === 0) return
+    this.malformed.add(`${this.shares.at(-1)!.name}: ends within a record: ${rest.toString("latin1", 0, SHOWN_CHARS)}`)
+    this.rest = Buffer.alloc(0)
+  }
+
+  private record(file: string, record: string): void {
+    const header = RECORD.exec(record)
+    if (header === null) {
+      this.malformed.add(`${file}: ${record.slice(0, SHOWN_CHARS)}`)
+      return
+    }
+    const [prefix, , stream = "", tag] = header
+    const pending = this.open.get(stream) ?? { parts: [], inFiles: new Set() }
+    pending.parts.push(record.slice(prefix.length))
+    pending.inFiles.add(file)
+    this.open.set(stream, pending)
+    if (tag === "P") {
+      this.partials += 1
+      return
+    }
+    this.open.delete(stream)
+    if (pending.inFiles.size > 1) this.torn += 1
+    const content = pending.parts.join("")
+    const number = this.numberOf(content)
+    if (number === undefined && this.expected.beginningRemoved === true && !this.begun.has(stream)) this.headless += 1
+    else if (number === undefined) {
+      this.strange.add(`${file}: ${content.length} chars: ${content.slice(0, SHOWN_CHARS)}`)
+    } else this.count(number)
+    this.begun.add(stream)
+  }
+
+  private count(number: number): void {
+    const share = this.shares.at(-1)!
+    share.first ??= number
+    share.last = number
+    const run = this.sequence.at(-1)
+    if (run !== undefined && run.to + 1 === number) run.to = number
+    else this.sequence.push({ from: number, to: number })
+  }
+}
+
+/** Reads every file of the log, oldest first, and accounts for its lines. */
 export const account = (
   activePath: string,
   numberOf: (content: string) => number | undefined,
   expected: Expected = {},
 ): Account => {
-  const unreadable = bounded()
-  const malformed = bounded()
-  const strange = bounded()
-  const shares: Array<Share> = []
-  const sequence: Array<number> = []
-  const open = new Map<string, { readonly parts: Array<string>; readonly inFiles: Set<string> }>()
-  let torn = 0
-  let partials = 0
-  const begun = new Set<string>()
-  let headless = 0
-
-  const take = (file: string, record: string): void => {
-    const header = RECORD.exec(record)
-    if (header === null) {
-      malformed.add(`${file}: ${record.slice(0, SHOWN_CHARS)}`)
-      return
-    }
-    const [prefix, , stream = "", tag] = header
-    const pending = open.get(stream) ?? { parts: [], inFiles: new Set() }
-    pending.parts.push(record.slice(prefix.length))
-    pending.inFiles.add(file)
-    open.set(stream, pending)
-    if (tag === "P") {
-      partials += 1
-      return
-    }
-    open.delete(stream)
-    if (pending.inFiles.size > 1) torn += 1
-    const content = pending.parts.join("")
-    const number = numberOf(content)
-    if (number === undefined && expected.beginningRemoved === true && !begun.has(stream)) headless += 1
-    else if (number === undefined) strange.add(`${file}: ${content.length} chars: ${content.slice(0, SHOWN_CHARS)}`)
-    else sequence.push(number)
-    begun.add(stream)
-  }
-
+  const accounting = new Accounting(numberOf, expected)
   for (const { name, role, compressed } of filesOf(activePath)) {
     if (role !== "segment" && role !== "active") continue
-    const linesBefore = sequence.length
-    let bytes: Buffer
     try {
       const stored = readFileSync(join(dirname(activePath), name))
-      bytes = compressed ? gunzipStrictly(stored) : stored
+      const bytes = compressed ? gunzipStrictly(stored) : stored
+      accounting.begin(name)
+      accounting.take(bytes)
     } catch (error) {
-      unreadable.add(`${name}: ${error instanceof Error ? error.message : String(error)}`)
-      shares.push({ name, bytes: 0, first: undefined, last: undefined })
-      continue
+      accounting.unreadable(name, error)
     }
-    let at = 0
-    while (at < bytes.length) {
-      const end = bytes.indexOf(NEWLINE, at)
-      if (end === -1) {
-        malformed.add(`${name}: ends within a record: ${bytes.toString("latin1", at, at + SHOWN_CHARS)}`)
-        break
-      }
-      // latin1 keeps bytes as they are: a record may end within a character.
-      take(name, bytes.toString("latin1", at, end))
-      at = end + 1
-    }
-    shares.push({ name, bytes: bytes.length, first: sequence[linesBefore], last: sequence.slice(linesBefore).at(-1) })
   }
-
-  const lowest = sequence.reduce((least, number) => Math.min(least, number), Infinity)
-  const highest = sequence.reduce((most, number) => Math.max(most, number), -Infinity)
-  const from = expected.from ?? lowest
-  const to = expected.to ?? highest
-  return {
-    shares,
-    first: sequence.length === 0 ? undefined : lowest,
-    last: sequence.length === 0 ? undefined : highest,
-    faults: {
-      unreadable: unreadable.list,
-      malformed: malformed.list,
-      strange: strange.list,
-      ...compare(sequence, from, to),
-    },
-    torn,
-    partials,
-    headless,
-    unfinished: Object.fromEntries([...open].map(([stream, { parts }]) => [stream, parts.join("")])),
-  }
+  return accounting.account()
 }
 
 /** What `faults` is when nothing is wrong. */
