@@ -5,10 +5,9 @@
 import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { setImmediate as turn } from "node:timers/promises"
-import { expect, onTestFinished, test } from "vitest"
+import { expect, test } from "vitest"
 import { account, FAULTLESS, filesOf } from "./account.ts"
 import { eventually } from "./eventually.ts"
-import { FaultProxy } from "./fault-proxy.ts"
 import type { Fault } from "./fault-proxy.ts"
 import { expectEventsMatchDisk, expectWellFormed } from "./journal.ts"
 import { onContainerd } from "./requirements.ts"
@@ -21,6 +20,7 @@ import {
   expectEveryLine,
   held,
   podOf,
+  proxyOf,
   segmentCount,
   segmentsOf,
   segmentsReach,
@@ -246,19 +246,13 @@ onContainerd("on a real containerd", () => {
     TEST_MS,
   )
 
-  const proxied = async (): Promise<FaultProxy> => {
-    const proxy = await FaultProxy.start(join(containerd().scratch, "proxy.sock"), containerd().socket)
-    onTestFinished(() => proxy.close())
-    return proxy
-  }
-
   test.each([
     { fault: "refused", title: "fails" },
     { fault: "silence", title: "is never answered" },
   ] satisfies ReadonlyArray<{ fault: Fault; title: string }>)(
     "where reopening $title, the active file is renamed back and written on, the failure is an event, and rotation recovers",
     async ({ fault }) => {
-      const proxy = await proxied()
+      const proxy = await proxyOf(containerd())
       proxy.break("ReopenContainerLog", fault)
       const pod = await podOf(containerd(), `reopen-${fault}`)
       const writer = await writerIn(containerd(), pod, "writer", STEADY)
@@ -298,7 +292,7 @@ onContainerd("on a real containerd", () => {
   test(
     "where the runtime has reopened but its reply is lost, nothing is renamed over the new file and no line is lost",
     async () => {
-      const proxy = await proxied()
+      const proxy = await proxyOf(containerd())
       const pod = await podOf(containerd(), "reply-lost")
       const writer = await writerIn(containerd(), pod, "writer", STEADY)
       const agent = agentOn(containerd(), KEEP_ALL, { socket: proxy.socket, timeout: "1s" })

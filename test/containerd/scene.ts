@@ -2,7 +2,7 @@
  * What the tests on containerd have in common: one containerd for a file of tests, a writer in a pod, an agent beside it, each
  * cleaned up when its test ends, and their last words printed when it fails.
  */
-import { closeSync, fstatSync, mkdtempSync, openSync, readSync } from "node:fs"
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { afterAll, beforeAll, expect, onTestFailed, onTestFinished } from "vitest"
 import { account, FAULTLESS, filesOf } from "./account.ts"
@@ -13,6 +13,8 @@ import { Containerd } from "./containerd.ts"
 import { eventually, Hopeless } from "./eventually.ts"
 import { Pod } from "./kubelet.ts"
 import type { RunningContainer } from "./kubelet.ts"
+import { FaultProxy } from "./fault-proxy.ts"
+import type { HeldCall } from "./fault-proxy.ts"
 import { Gate, line, numberOf, writing } from "./writer.ts"
 import type { Writing } from "./writer.ts"
 
@@ -106,6 +108,13 @@ export const agentWith = (
   return keepUntilTheEnd(containerd, Agent.runWith(folder, yaml(folder), environment))
 }
 
+/** A proxy before containerd's socket, for calls that go wrong. */
+export const proxyOf = async (containerd: Containerd): Promise<FaultProxy> => {
+  const proxy = await FaultProxy.start(join(mkdtempSync(join(containerd.scratch, "p-")), "s"), containerd.socket)
+  onTestFinished(() => proxy.close())
+  return proxy
+}
+
 /** The same configuration once more, journal included, after `agent` has ended. */
 export const agentAfter = (containerd: Containerd, agent: Agent): Agent => keepUntilTheEnd(containerd, agent.again())
 
@@ -137,6 +146,21 @@ export const segmentsReach = async (log: string, count: number, agent: Agent, wi
   await soon(agent, `${count} segments of ${log}`, () => segmentCount(log) >= count, withinMs)
 }
 
+/** Catches a log between rename and reopen: its next rotation, with the call that asks the runtime to reopen held back. */
+export const betweenRenameAndReopen = async (
+  { log, container }: Writer,
+  agent: Agent,
+  proxy: FaultProxy,
+): Promise<HeldCall> => {
+  // An agent that has just started may find a rotation cut off, and complete that first.
+  await soon(agent, `the active file ${log}`, () => existsSync(log))
+  let call: HeldCall | undefined
+  void proxy.hold("ReopenContainerLog", container.log.containerId).then((held) => {
+    call = held
+  })
+  return await soon(agent, "a call that asks the runtime to reopen", () => call)
+}
+
 const lastBytes = (path: string, bytes: number): string => {
   const file = openSync(path, "r")
   try {
@@ -158,7 +182,9 @@ export const onDisk = async ({ log, writing: { lineChars } }: Writer, number: nu
       .filter(({ compressed }) => !compressed)
       .slice(-1)
       .map(({ name }) => join(dirname(log), name))
-    const tails = [...newest, log].map((path) => lastBytes(path, 2 * lineChars + 1_000)).join("")
+    // In the middle of a rotation there is no active file.
+    const files = existsSync(log) ? [...newest, log] : newest
+    const tails = files.map((path) => lastBytes(path, 2 * lineChars + 1_000)).join("")
     return tails.includes(beginning) && tails.endsWith(`${whole.slice(-4)}\n`)
   })
 }
