@@ -44,7 +44,7 @@ export interface Exit {
 
 export interface Settings {
   readonly socket: string
-  readonly policy: Readonly<Record<string, string | number>>
+  readonly policy: Readonly<Record<string, unknown>>
   readonly interval?: string
   readonly timeout?: string
 }
