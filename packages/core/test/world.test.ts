@@ -269,6 +269,7 @@ describe("a fault", () => {
         `compress ${SEGMENT}`,
         `compress.write ${TEMPORARY}`,
         `compress.sync ${TEMPORARY}`,
+        `compress.source ${SEGMENT}`,
         `compress.rename ${TWIN}`,
         `compress.renamed ${TWIN}`,
       ],
@@ -599,10 +600,23 @@ describe("a power cut", () => {
     expect(found).toEqual([segment, {}])
   })
 
+  it("never leaves less of an original than of its twin", async () => {
+    const world = worldWith({ ...active, [SEGMENT]: "ab" })
+    world.sync()
+    world.append(SEGMENT, bytesOf("c"))
+    expect(await answerOf(calls.compress(portsOf(world)))).toBe("done")
+    world.cutPower(least)
+    expect(onDisk(world)).toEqual({ ...active, ...twins })
+  })
+
   it("before a twin that matches was synced may take the twin; after it, nothing", async () => {
     const world = worldWith(twins)
-    expect([world.durableBytes(TWIN), await answerOf(calls.matches(portsOf(world)))]).toEqual([0, "done"])
-    expect(world.durableBytes(TWIN)).toBe(packed.length)
+    const { length } = packed
+    expect([world.durableBytes(TWIN), await answerOf(calls.matches(portsOf(world)))]).toEqual([
+      { here: 0, anywhere: 0 },
+      "done",
+    ])
+    expect(world.durableBytes(TWIN)).toEqual({ here: length, anywhere: length })
     world.cutPower(least)
     expect(Object.keys(onDisk(world))).toContain(TWIN)
   })

@@ -411,7 +411,17 @@ describe("compress", () => {
     await run(compressed())
     expect(gunzipSync(fs.readFileSync(`${segment}.gz`)).equals(text)).toBe(true)
   })
-  it("syncs the finished file before it has its name, and the directory after", async () => {
+  it("fails, and leaves no twin, if the original can't be made durable", async () => {
+    fs.writeFileSync(segment, "abc")
+    const prototype = await handlePrototype()
+    const { sync } = prototype
+    vi.spyOn(prototype, "sync").mockImplementation(async function (this: fs.promises.FileHandle) {
+      if (fs.fstatSync(this.fd).ino === fs.lstatSync(segment).ino) throw errno("EIO", 5, "fsync")
+      return sync.call(this)
+    })
+    expect([await reasonOf(compressed()), contentsOf(directory)]).toEqual(["Io", { [`0.log.${STAMP}`]: "abc" }])
+  })
+  it("syncs the finished file and the original before it has its name, and the directory after", async () => {
     fs.writeFileSync(segment, "abc")
     const acts: Array<string> = []
     const prototype = await handlePrototype()
@@ -419,8 +429,9 @@ describe("compress", () => {
     const { fsync, promises } = fs
     const { rename } = promises
     vi.spyOn(prototype, "sync").mockImplementation(function (this: fs.promises.FileHandle) {
-      const { mode, size } = fs.fstatSync(this.fd)
-      acts.push(`file synced: ${size > 0 ? "written" : "empty"}, ${(mode & 0o777).toString(8)}`)
+      const { ino, mode, size } = fs.fstatSync(this.fd)
+      const which = ino === fs.lstatSync(segment).ino ? "original" : "file"
+      acts.push(`${which} synced: ${size > 0 ? "written" : "empty"}, ${(mode & 0o777).toString(8)}`)
       return sync.call(this)
     })
     vi.spyOn(promises, "rename").mockImplementation((from, to) => {
@@ -435,6 +446,7 @@ describe("compress", () => {
     await run(compressed())
     expect(acts).toEqual([
       "file synced: written, 640",
+      "original synced: written, 640",
       `renamed to 0.log.${STAMP}.gz`,
       `directory synced: 0.log.${STAMP} 0.log.${STAMP}.gz`,
     ])

@@ -102,9 +102,10 @@ export interface LogFilesShape {
   readonly remove: (file: FileSeen, options: { readonly unchanged: boolean }) => Effect.Effect<number, LogFilesError>
   /**
    * Compresses `segment` to `to`, through `<segment>.tmp`: written, synced, decoded again and compared in length and checksum, then
-   * renamed without overwriting. Keeps mode, owner and time of modification. The original stays. A failure leaves no temporary
-   * file where it can be removed. `Changed` if the segment grew meanwhile, `Corrupt` if what was written doesn't decode to it. `Linked` if
-   * the segment has another name: compressing it would free nothing, and would make a copy of what may be a file from elsewhere.
+   * renamed without overwriting. Keeps mode, owner and time of modification. The original stays, and is durable before its twin has a name: what a
+   * power cut leaves of it is never less. A failure leaves no temporary file where it can be removed. `Changed` if the segment grew meanwhile,
+   * `Corrupt` if what was written doesn't decode to it. `Linked` if the segment has another name: compressing it would free nothing, and would
+   * make a copy of what may be a file from elsewhere.
    */
   readonly compress: (segment: FileSeen, to: string, codec: Codec) => Effect.Effect<Compression, LogFilesError>
   /**

@@ -32,6 +32,8 @@ export type Operation =
   | "compress.write"
   /** Syncing the temporary file, once it is complete. */
   | "compress.sync"
+  /** Syncing the original, once it is known that the temporary file holds it. */
+  | "compress.source"
   /** The rename of the finished temporary file. */
   | "compress.rename"
   /** Syncing the directory, once it is renamed. */

@@ -134,7 +134,12 @@ export class Disk {
    */
   cutPower(choose: (below: number) => number): void {
     for (const [path, directory] of this.#directories) {
-      for (const change of directory.pending) if (choose(2) === 1) applyTo(directory.durable, change)
+      // Changes of one name keep their order, as it is one entry on the disk; those of others may overtake them.
+      const undone = new Set<string>()
+      for (const change of directory.pending) {
+        if (choose(2) === 1 && !change.some(({ name }) => undone.has(name))) applyTo(directory.durable, change)
+        else for (const { name } of change) undone.add(name)
+      }
       directory.pending = []
       for (const name of directory.names) if (!directory.durable.has(name)) this.#inodes.delete(pathIn(path, name))
       directory.names.clear()
@@ -152,13 +157,29 @@ export class Disk {
       inode.synced = inode.bytes
     }
   }
-  /** Whether a name leads to the file whatever a power cut leaves. */
+  /** Whether the name leads to its file whatever a power cut leaves. */
   isDurable(path: string): boolean {
     const directory = this.#directories.get(directoryOf(path))
+    const inode = this.#inodes.get(path)
     const name = nameOf(path)
     return (
-      directory?.durable.get(name) === this.#inodes.get(path) &&
-      !directory?.pending.some((changes) => changes.some((change) => change.name === name))
+      inode !== undefined &&
+      directory?.durable.get(name) === inode &&
+      !directory.pending.some((changes) => changes.some((change) => change.name === name))
+    )
+  }
+  /** Whether the file at the path has some name in its directory whatever a power cut leaves: a rename takes none away. */
+  survives(path: string): boolean {
+    const directory = this.#directories.get(directoryOf(path))
+    const inode = this.#inodes.get(path)
+    if (directory === undefined || inode === undefined) return false
+    return [...directory.durable].some(
+      ([name, held]) =>
+        held === inode &&
+        directory.pending.every(
+          (changes) =>
+            !changes.some((change) => change.name === name) || changes.some((change) => change.inode === inode),
+        ),
     )
   }
 

@@ -141,6 +141,9 @@ export const worldFiles = ({ disk, isAlive, operate }: Lent): LogFilesShape => {
       }
       const seen = seenOf(segment.path, source.inode)
       yield* attempt(() => demandSame("compress", seen, source.seen, true))
+      yield* act("compress.source", segment.path, () => {
+        source.inode.synced = source.inode.bytes
+      })
       yield* act("compress.rename", to, (nowMs) => {
         if (disk.at(to) !== undefined) throw exists("compress", to)
         open("compress", written.seen, false)

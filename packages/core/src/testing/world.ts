@@ -111,9 +111,10 @@ export class World {
   sync(): void {
     this.#disk.syncAll()
   }
-  /** How much of a file a power cut leaves at the least; 0 if its name may be lost. */
-  durableBytes(path: string): number {
-    return this.#disk.isDurable(path) ? (this.#disk.at(path)?.synced.length ?? 0) : 0
+  /** How many of a file's bytes a power cut leaves at the least: under this name, and under whichever one it has by then. */
+  durableBytes(path: string): { readonly here: number; readonly anywhere: number } {
+    const bytes = this.#disk.at(path)?.synced.length ?? 0
+    return { here: this.#disk.isDurable(path) ? bytes : 0, anywhere: this.#disk.survives(path) ? bytes : 0 }
   }
   /**
    * Ends the agent, and all writers, and leaves of the disk what a power cut may leave: what was synced, and of the rest what is chosen. `choose` is
@@ -206,8 +207,11 @@ export class World {
     })
   }
 
-  /** A source of these logs, whose writers reopen when told. */
-  source(logs: () => ReadonlyArray<Log>): Source {
+  /** A source of these logs, whose writers reopen when told; at once, if `reopen` doesn't say otherwise. */
+  source(
+    logs: () => ReadonlyArray<Log>,
+    reopen: (path: string, nowMs: number) => void = (path, nowMs) => this.openWriter(path, nowMs),
+  ): Source {
     const incarnation = this.#incarnation
     const refused = (op: "list" | "reopen", target: string) => (): SourceError =>
       new SourceError({ source: "world", op, target, reason: "Unavailable", detail: "a fault to order", hint: "none" })
@@ -219,7 +223,7 @@ export class World {
       reopen: ({ path }) =>
         this.#operate(incarnation, "reopen", path, refused("reopen", path), (nowMs) =>
           Effect.sync(() => {
-            this.openWriter(path, nowMs)
+            reopen(path, nowMs)
             return "told" as const
           }),
         ),

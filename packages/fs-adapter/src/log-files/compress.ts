@@ -186,6 +186,9 @@ export const compress = (
       demandOneNameStill("compress", directory, source)
     })
     yield* attempt("compress", segment.path, async () => {
+      // Nobody else may have synced the original. A power cut that left it shorter than a twin that is durable would make the twin the wrong one of
+      // the two, and the twin is what goes then.
+      await source.handle.sync()
       await moveTo("compress", directory, temporary.seen, to)
       await syncDirectory(directory).catch((cause: unknown) => {
         throw failureOf("compress", segment.path, `the finished file lies at ${to}`)(cause)
