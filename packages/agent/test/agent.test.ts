@@ -1,7 +1,7 @@
 /** The whole agent over a node in memory, on virtual time: what is looked at when, and what holds up what. */
 import { assert, describe, it } from "@effect/vitest"
-import { type Codec, definePlugin, LogFiles, type Source, SourceError } from "@cordwood/core"
-import { plainCodec } from "@cordwood/core/testing"
+import { type Codec, definePlugin, Journal, LogFiles, type Source, SourceError } from "@cordwood/core"
+import { makeMemoryJournal, plainCodec } from "@cordwood/core/testing"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as z from "zod"
@@ -402,6 +402,26 @@ describe("a running agent", () => {
         message: "append /journal: disk full",
         hint: "make room",
       })
+    }),
+  )
+
+  it.effect("tells a journal that was begun anew what it has, though nothing has changed on the disk", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const journal = makeMemoryJournal()
+      on.world.openWriter(pathOf("idle"), START)
+      on.world.openWriter(pathOf("busy"), START)
+      const ports = { ...on.ports, journal: () => Layer.succeed(Journal, journal) }
+      const agent = yield* agentOf({ ...on, ports }, () => ["idle", "busy"])
+      const running = yield* Effect.forkDetach(agent.run)
+      // Long enough for the idle log to be left alone until something changes.
+      yield* TestClock.adjust("1 minute")
+      journal.order({ _tag: "Replace" })
+      on.world.write(pathOf("busy"), text.encode("0123456789"), START)
+      yield* TestClock.adjust("1 minute")
+      yield* stop(running)
+      assert.deepStrictEqual(types(journal.stored(), "idle"), ["Scanned"])
     }),
   )
 

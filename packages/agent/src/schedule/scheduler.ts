@@ -217,7 +217,8 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       }
 
       const needsPass = (entry: Entry): boolean => {
-        if (entry.settledMs < 0) return true
+        // A journal that was begun anew hasn't heard of it.
+        if (entry.settledMs < 0 || ports.recorder.state(entry.log.path).files === null) return true
         ports.files.glance(entry.log.path, glance)
         const maxSize = entry.applied.limits.maxSize
         return (
