@@ -140,6 +140,36 @@ describe("the recorder", () => {
     }),
   )
 
+  it.effect(
+    "tells of a segment as missing whose removal died with an agent, though the next one couldn't know of it at first",
+    () =>
+      Effect.gen(function* () {
+        const journal = makeMemoryJournal()
+        const [gone, there] = ["0.log.20260909-043310", "0.log.20260909-043320"]
+        const before = yield* makeRecorder(options(Effect.succeed(journal)))
+        yield* before.record(log, scanned(gone, there), cause)
+        let full = true
+        const recorder = yield* makeRecorder({
+          ...options(Effect.suspend(() => (full ? Effect.fail(noSpace) : Effect.succeed(journal)))),
+          newId: () => crypto.randomUUID(),
+        })
+        const id = yield* recorder.record(log, scanned(`${there}.gz`), cause)
+        yield* recorder.record({ path: "/pods/b/0.log" }, scanned("0.log.20260909-043310"), cause)
+        full = false
+        yield* TestClock.adjust("1 second")
+        yield* recorder.flush
+        assert.deepStrictEqual(
+          journal.stored().flatMap(({ data, metadata, type }) => (type === "Removed" ? [{ data, metadata }] : [])),
+          [
+            {
+              data: { path: `/pods/a/${gone}`, bytes: 2, reason: "missing" },
+              metadata: { correlationId: "pass", causationId: id, traceId: null, spanId: null },
+            },
+          ],
+        )
+      }),
+  )
+
   it.effect("tries once more when it is closed, however lately the journal has failed", () =>
     Effect.gen(function* () {
       const journal = makeMemoryJournal({ faults: [{ _tag: "FailBefore" }] })

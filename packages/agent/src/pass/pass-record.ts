@@ -1,7 +1,6 @@
 /** What one pass puts on record: what it scanned, what it did, what failed. Says nothing twice, and decides nothing. */
 import {
   Activity,
-  besideOf,
   type CoreFact,
   type Fact,
   failureKey,
@@ -9,6 +8,7 @@ import {
   type History,
   type Log,
   type LogState,
+  missingOf,
   nameOf,
   NO_HISTORY,
   type Origin,
@@ -73,7 +73,7 @@ export class PassRecord {
   scanned(scan: Scan, rotates: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       // While it only observes, another rotates, and what that removes is no loss.
-      const missing = this.watched.applied.mode === "observe" ? [] : this.#missing(scan)
+      const missing = this.watched.applied.mode === "observe" ? [] : missingOf(this.state, this.log.path, scan.stamps)
       const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
       if (!this.isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
       const { active, segments } = scan.snapshot
@@ -134,17 +134,6 @@ export class PassRecord {
 
   #isFailing(step: Activity): boolean {
     return this.state.failing.has(failureKey(step, this.log.path))
-  }
-
-  /** Segments that events told of, and that are neither there nor on record as removed. Any file of the same stamp stands for them. */
-  #missing({ stamps }: Scan): ReadonlyArray<CoreFact> {
-    const { files } = this.state
-    const active = nameOf(this.log.path)
-    return [...(files ?? [])].flatMap(([name, bytes]): ReadonlyArray<CoreFact> => {
-      const stamp = stampIn(active, name)
-      if (stamp === null || stamps.has(stamp) || name.endsWith(TEMPORARY_SUFFIX)) return []
-      return [{ type: "Removed", data: { path: besideOf(this.log.path, name), bytes, reason: "missing" } }]
-    })
   }
 
   #record(fact: Fact, causationId = this.#causationId): Effect.Effect<string> {

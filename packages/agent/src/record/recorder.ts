@@ -4,6 +4,7 @@
  * bounded buffer.
  */
 import {
+  type CoreFact,
   type Envelope,
   evolve,
   type Fact,
@@ -12,8 +13,11 @@ import {
   type JournalShape,
   type Log,
   type LogState,
+  missingOf,
   type Mode,
+  nameOf,
   type Replaced,
+  stampIn,
   type Unstored,
 } from "@cordwood/core"
 import { Clock, Effect, Option, PubSub, Scope, Semaphore } from "effect"
@@ -68,6 +72,14 @@ export interface RecorderOptions {
 /** OpenTelemetry's ids of a span that nobody traces are all zeros (W3C Trace Context: invalid). */
 const validId = (id: string): string | null => (/^0*$/.test(id) ? null : id)
 
+/** What a scan would have told, had it known what the journal says: it was made before that could be opened. */
+const missedBy = (event: Unstored, before: LogState | undefined): ReadonlyArray<Fact> => {
+  if (event.type !== "Scanned" || before === undefined || event.metadata.mode === "observe") return []
+  const { files } = event.data as Extract<CoreFact, { readonly type: "Scanned" }>["data"]
+  const { path } = event.log
+  return missingOf(before, path, new Set(files.flatMap(({ name }) => stampIn(nameOf(path), name) ?? [])))
+}
+
 /** Fails only if another agent holds the journal. */
 export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, JournalError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -118,13 +130,24 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
       )
 
     const started = (opened: JournalShape): Effect.Effect<void, JournalError> =>
-      Effect.map(opened.replay, (stored) => {
+      Effect.flatMap(opened.replay, (stored) => {
         journal = opened
         // A journal that could only be opened later tells of what was before: what waits comes after it, and carries its histories on.
         states.clear()
         for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
-        for (const event of waiting) apply({ ...event, position: 0 })
-      })
+        return Effect.forEach([...waiting], (event) => {
+          const missed = missedBy(event, states.get(event.log.path))
+          apply({ ...event, position: 0 })
+          const { correlationId, mode, policy } = event.metadata
+          const cause: Cause = {
+            correlationId,
+            causationId: event.id,
+            ...(policy === undefined ? {} : { policy }),
+            ...(mode === undefined ? {} : { mode }),
+          }
+          return Effect.forEach(missed, (fact) => enqueue(event.log, fact, cause), { discard: true })
+        })
+      }).pipe(Effect.asVoid)
 
     const replaced = (what: Replaced): Effect.Effect<string> => {
       // The new journal knows nothing: every log says again what it has, on its next pass.

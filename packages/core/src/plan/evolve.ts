@@ -8,7 +8,7 @@ import {
   isPluginType,
   type PluginFact,
 } from "../event/payload.ts"
-import { directoryOf, nameOf } from "../log/log.ts"
+import { besideOf, directoryOf, nameOf } from "../log/log.ts"
 import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
 
 /** A step that was put off, and since when (ISO 8601). */
@@ -75,6 +75,21 @@ const evolvePlugin = (state: LogState, { data, type }: PluginFact, active: strin
 }
 /** The plugin that an event of the type belongs to. */
 export const pluginOf = (type: PluginFact["type"]): string => type.slice(0, type.indexOf("."))
+
+/**
+ * What is to be told of segments that events told of, and that are neither there nor on record as removed. `stamps` are those of all files that are
+ * there: any file of the same stamp stands for a segment.
+ */
+export const missingOf = (
+  { files }: LogState,
+  active: string,
+  stamps: ReadonlySet<Stamp>,
+): ReadonlyArray<Extract<CoreFact, { readonly type: "Removed" }>> =>
+  [...(files ?? [])].flatMap(([name, bytes]) => {
+    const stamp = stampIn(nameOf(active), name)
+    if (stamp === null || stamps.has(stamp) || name.endsWith(TEMPORARY_SUFFIX)) return []
+    return [{ type: "Removed", data: { path: besideOf(active, name), bytes, reason: "missing" } }]
+  })
 
 export const NO_HISTORY: History = { rotated: null, told: [] }
 
