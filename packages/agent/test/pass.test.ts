@@ -550,6 +550,33 @@ describe("a pass", () => {
         yield* wholePass(second)
         const gone = { path: `${ACTIVE}.20260101-000000.plain`, bytes: 8, reason: "missing" }
         assert.deepStrictEqual(facts(events.filter(({ type }) => type === "Removed")), [["Removed", gone]])
+        // A scan without it that is stored first would hide it, if the agent died between the two.
+        assert.deepStrictEqual(
+          events.slice(2, 4).map(({ type }) => type),
+          ["Removed", "Scanned"],
+        )
+      }),
+  )
+
+  it.effect(
+    "doesn't take the second name of the active file, which a crash left, for a segment, nor for a loss once it is gone",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "x")
+        world.link(ACTIVE, `${ACTIVE}.20260101-000000`)
+        const events: Array<Envelope> = []
+        // Killed between removing the name and its event.
+        world.faults = (operation) => (operation === "remove" ? "crash-after" : null)
+        yield* Effect.forkDetach(wholePass(yield* bench(world, events)))
+        yield* TestClock.adjust("1 second")
+        world.faults = () => null
+        yield* wholePass(yield* bench(world, events))
+        assert.deepStrictEqual(
+          [Object.keys(onDisk(world)), facts(events)],
+          [["0.log"], [["Scanned", { activeBytes: 1, segments: 0, totalBytes: 1, files: [] }]]],
+        )
       }),
   )
 

@@ -153,7 +153,7 @@ describe("the recorder", () => {
           ...options(Effect.suspend(() => (full ? Effect.fail(noSpace) : Effect.succeed(journal)))),
           newId: () => crypto.randomUUID(),
         })
-        const id = yield* recorder.record(log, scanned(`${there}.gz`), cause)
+        yield* recorder.record(log, scanned(`${there}.gz`), cause)
         yield* recorder.record({ path: "/pods/b/0.log" }, scanned("0.log.20260909-043310"), cause)
         full = false
         yield* TestClock.adjust("1 second")
@@ -163,7 +163,7 @@ describe("the recorder", () => {
           [
             {
               data: { path: `/pods/a/${gone}`, bytes: 2, reason: "missing" },
-              metadata: { correlationId: "pass", causationId: id, traceId: null, spanId: null },
+              metadata: { correlationId: "pass", causationId: null, traceId: null, spanId: null },
             },
           ],
         )

@@ -76,15 +76,21 @@ export class PassRecord {
       const missing = this.watched.applied.mode === "observe" ? [] : missingOf(this.state, this.log.path, scan.stamps)
       const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
       if (!this.isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
-      const { active, segments } = scan.snapshot
+      const { active } = scan.snapshot
       const activeBytes = active?.bytes ?? 0
+      const segments = segmentsIn(scan.snapshot)
       const totalBytes = segments.reduce((sum, { bytes }) => sum + bytes, activeBytes)
-      const files = this.#withHistories(filesIn(scan.snapshot))
-      const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#carriedOn() }
-      return Effect.flatMap(this.#record({ type: "Scanned", data }), (id) => {
-        this.#causationId = id
-        return Effect.forEach(missing, (fact) => this.#record(fact), { discard: true })
-      })
+      // First what is missing: whoever dies between the two events leaves it to the next one to tell, not to nobody.
+      return Effect.andThen(
+        Effect.forEach(missing, (fact) => this.#record(fact), { discard: true }),
+        Effect.suspend(() => {
+          const files = this.#withHistories(filesIn(scan.snapshot))
+          const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#carriedOn() }
+          return Effect.map(this.#record({ type: "Scanned", data }), (id) => {
+            this.#causationId = id
+          })
+        }),
+      )
     })
   }
 
@@ -187,8 +193,12 @@ export class PassRecord {
   }
 }
 
+/** Without the second name of the active file, which a rotation that was cut off while it was undone leaves: no segment, and no loss once it is gone. */
+const segmentsIn = ({ active, segments }: Snapshot): Snapshot["segments"] =>
+  segments.filter(({ identity }) => identity !== active?.identity)
+
 const filesIn = (snapshot: Snapshot): Array<{ name: string; bytes: number }> =>
-  [...snapshot.segments, ...snapshot.temporaries]
+  [...segmentsIn(snapshot), ...snapshot.temporaries]
     .map(({ bytes, path }) => ({ name: nameOf(path), bytes }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
 

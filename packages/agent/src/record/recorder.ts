@@ -135,17 +135,22 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
         // A journal that could only be opened later tells of what was before: what waits comes after it, and carries its histories on.
         states.clear()
         for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
-        return Effect.forEach([...waiting], (event) => {
-          const missed = missedBy(event, states.get(event.log.path))
-          apply({ ...event, position: 0 })
+        return Effect.forEach(waiting.splice(0), (event) => {
           const { correlationId, mode, policy } = event.metadata
           const cause: Cause = {
             correlationId,
-            causationId: event.id,
+            causationId: null,
             ...(policy === undefined ? {} : { policy }),
             ...(mode === undefined ? {} : { mode }),
           }
-          return Effect.forEach(missed, (fact) => enqueue(event.log, fact, cause), { discard: true })
+          const missed = missedBy(event, states.get(event.log.path))
+          return Effect.map(
+            Effect.forEach(missed, (fact) => enqueue(event.log, fact, cause), { discard: true }),
+            () => {
+              apply({ ...event, position: 0 })
+              waiting.push(event)
+            },
+          )
         })
       }).pipe(Effect.asVoid)
 
