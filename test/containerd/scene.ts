@@ -23,6 +23,9 @@ const CONTAINERD_HOOK_MS = 120_000
 export const SOON_MS = 30_000
 
 const MAX_BYTES = 1024 * 1024
+/** An agent that has just been started, where a dozen others are being started. */
+const STARTED_WITHIN_MS = 60_000
+
 /** Small enough to rotate often, and so many files that nothing is ever removed: then every line must be there. */
 export const KEEP_ALL = { maxSize: "1Mi", maxFiles: 1000 }
 
@@ -134,11 +137,13 @@ export const soon = <A>(
     return await ask()
   })
 
-/** Back when the agent has begun to watch the log: from then on the clock is its own. */
-export const watched = async (log: string, agent: Agent): Promise<void> => {
-  await soon(agent, `the first scan of ${log} in the journal`, async () =>
-    (await agent.events()).some((event) => event.type === "Scanned" && event.log["path"] === log),
-  )
+/** Back when the agent has begun to watch these logs: from then on the clock is its own. */
+export const watched = async (logs: string | ReadonlyArray<string>, agent: Agent): Promise<void> => {
+  const all = [logs].flat()
+  await soon(agent, `the first scans of ${all.join(", ")} in the journal`, async () => {
+    const scanned = (await agent.events()).filter(({ type }) => type === "Scanned").map(({ log }) => log["path"])
+    return all.every((path) => scanned.includes(path))
+  })
 }
 
 /** Back when the log has at least so many segments. */
@@ -153,7 +158,7 @@ export const betweenRenameAndReopen = async (
   proxy: FaultProxy,
 ): Promise<HeldCall> => {
   // An agent that has just started may find a rotation cut off, and complete that first.
-  await soon(agent, `the active file ${log}`, () => existsSync(log))
+  await soon(agent, `the active file ${log}`, () => existsSync(log), STARTED_WITHIN_MS)
   let call: HeldCall | undefined
   void proxy.hold("ReopenContainerLog", container.log.containerId).then((held) => {
     call = held
@@ -196,8 +201,14 @@ export const held = async (writer: Writer): Promise<number> => {
   return lines
 }
 
+/** What a log at rest is below; how long it may take to get there. */
+export interface Rest {
+  readonly maxBytes?: number
+  readonly withinMs?: number
+}
+
 /** Below maxSize; archives, behind them one plain segment, the newest; a stamp for each; no leftovers and nothing else. */
-const isOrderly = (log: string): boolean => {
+const isOrderly = (log: string, maxBytes = MAX_BYTES): boolean => {
   const files = filesOf(log)
   const stamps = segmentsOf(log).map(({ stamp }) => stamp)
   const kinds = files.map(({ role, compressed }) => (compressed ? "archive" : role)).join(" ")
@@ -205,22 +216,26 @@ const isOrderly = (log: string): boolean => {
   return (
     /^((archive )*segment )?active$/.test(kinds) &&
     stamps.length === new Set(stamps).size &&
-    (active?.bytesOnDisk ?? 0) < MAX_BYTES
+    (active?.bytesOnDisk ?? 0) < maxBytes
   )
 }
 
 /** Holds the writer and lets the agent do what is left to do; how many lines were written. */
-export const atRest = async (writer: Writer, agent: Agent): Promise<number> => {
+export const atRest = async (writer: Writer, agent: Agent, { maxBytes, withinMs }: Rest = {}): Promise<number> => {
   const lines = await held(writer)
-  await soon(agent, `one plain segment of ${writer.log}, archives before it and no leftovers`, () =>
-    isOrderly(writer.log),
+  await soon(
+    agent,
+    `one plain segment of ${writer.log}, archives before it and no leftovers`,
+    () => isOrderly(writer.log, maxBytes),
+    withinMs,
   )
   return lines
 }
 
 /** The same after the agent has ended: it hasn't begun what it didn't finish. */
-export const expectOrderly = ({ log }: Writer): void => {
-  expect(isOrderly(log) ? [] : filesOf(log).map(({ name, bytesOnDisk }) => `${name}: ${bytesOnDisk} bytes`)).toEqual([])
+export const expectOrderly = ({ log }: Writer, maxBytes = MAX_BYTES): void => {
+  const found = filesOf(log).map(({ name, bytesOnDisk }) => `${name}: ${bytesOnDisk} bytes`)
+  expect(isOrderly(log, maxBytes) ? [] : found).toEqual([])
 }
 
 /** What must be so of a log of which nothing was removed, when its writer is held and its agent has ended. */

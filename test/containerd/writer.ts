@@ -20,12 +20,14 @@ export const line = (number: number, lineChars: number): string =>
   `${PREFIX}${String(number).padStart(DIGITS, "0")} ${"x".repeat(lineChars - FIXED_CHARS)}${SUFFIX}`
 
 /** The number of a line that is whole, undefined for anything else. */
-export const numberOf =
-  (lineChars: number) =>
-  (content: string): number | undefined => {
-    const number = Number(content.slice(PREFIX.length, PREFIX.length + DIGITS))
-    return Number.isSafeInteger(number) && content === line(number, lineChars) ? number : undefined
+export const numberOf = (lineChars: number): ((content: string) => number | undefined) => {
+  const behind = line(0, lineChars).slice(PREFIX.length + DIGITS)
+  return (content) => {
+    const digits = content.slice(PREFIX.length, PREFIX.length + DIGITS)
+    const isWhole = content.startsWith(PREFIX) && /^\d{10}$/.test(digits) && content.endsWith(behind)
+    return isWhole && content.length === lineChars ? Number(digits) : undefined
   }
+}
 
 export interface Writing {
   /** Characters of a line, without its newline. */
