@@ -83,7 +83,8 @@ describe.each(ways)("a segment with another name elsewhere, %s,", (_, files, pos
   it.skipIf(!possible)("is neither compressed nor read, and of the other name's file nothing changes", async () => {
     const victim = join(outside, "secret")
     fs.writeFileSync(victim, "secret")
-    fs.utimesSync(victim, 1_600_000_000, 1_500_000_000)
+    // Read before it was written, as far as its times go: reading it would set the one to now (relatime).
+    fs.utimesSync(victim, 1_500_000_000, 1_600_000_000)
     fs.linkSync(victim, segment)
     const before = traceOf(victim)
     const { calls, codec } = counted(gzip)
@@ -94,8 +95,11 @@ describe.each(ways)("a segment with another name elsewhere, %s,", (_, files, pos
       await readOutcome(files.read(seenAt(segment), codec)),
       calls(),
     ]).toEqual([linked, `${linked}, after 0 pieces`, `${linked}, after 0 pieces`, 0])
+    // A guess at what it holds isn't answered.
+    fs.writeFileSync(`${segment}.gz`, gzipSync("secret"))
+    expect(await outcome(files.matches(seenAt(`${segment}.gz`), seenAt(segment), codec))).toBe(linked)
     expect(traceOf(victim)).toEqual(before)
-    expect(contentsOf(log)).toEqual({ [`0.log.${STAMP}`]: "secret" })
+    expect(fs.readdirSync(log).toSorted()).toEqual([`0.log.${STAMP}`, `0.log.${STAMP}.gz`])
   })
   it.skipIf(!possible)("loses the name it has in the log when it is removed, and nothing else", async () => {
     fs.writeFileSync(join(outside, "secret"), "secret")
@@ -125,6 +129,22 @@ describe.each(ways)("a segment with another name elsewhere, %s,", (_, files, pos
     const changed = "Changed: its name, owner or permissions were changed while it was being read"
     hideAndShow()
     expect(await outcome(files.compress(seen, `${segment}.gz`, gzip))).toBe(changed)
+    fs.writeFileSync(`${segment}.gz`, gzipSync("secret"))
+    const packed = seenAt(`${segment}.gz`)
+    let asked = 0
+    // Of the two files, the original is asked second.
+    const second = async function (this: fs.promises.FileHandle, ...args: ReadonlyArray<unknown>): Promise<unknown> {
+      asked += 1
+      if (asked !== 2) return stat.call(this, ...args)
+      fs.unlinkSync(segment)
+      const stats = await stat.call(this, ...args)
+      fs.linkSync(join(outside, "secret"), segment)
+      return stats
+    }
+    const spy = vi.spyOn(prototype, "stat").mockImplementation(second as never)
+    expect(await outcome(files.matches(packed, seen, gzip))).toBe(changed)
+    spy.mockRestore()
+    fs.unlinkSync(`${segment}.gz`)
     hideAndShow()
     expect(await readOutcome(files.read(seen, null))).toBe(`${changed}, after 1 pieces`)
     expect(contentsOf(log)).toEqual({ [`0.log.${STAMP}`]: "secret" })
@@ -190,6 +210,27 @@ describe.skipIf(!anchoring)("between looking at a segment and opening it", () =>
 })
 
 describe("a twin", () => {
+  it("with another name elsewhere is none, and isn't read to find out", async () => {
+    const files = makeNodeLogFiles(anchoring)
+    fs.writeFileSync(segment, "abc")
+    fs.writeFileSync(join(outside, "packed"), gzipSync("abc"))
+    fs.utimesSync(join(outside, "packed"), 1_500_000_000, 1_600_000_000)
+    fs.linkSync(join(outside, "packed"), `${segment}.gz`)
+    const before = traceOf(join(outside, "packed"))
+    expect(await Effect.runPromise(files.matches(seenAt(`${segment}.gz`), seenAt(segment), gzip))).toBe(false)
+    expect(traceOf(join(outside, "packed"))).toEqual(before)
+    fs.unlinkSync(join(outside, "packed"))
+    expect(await Effect.runPromise(files.matches(seenAt(`${segment}.gz`), seenAt(segment), gzip))).toBe(true)
+  })
+  it.skipIf(!isRoot)("that is another user's than the original is left alone, and so is the original", async () => {
+    const files = makeNodeLogFiles(anchoring)
+    fs.writeFileSync(segment, "planted")
+    fs.chownSync(segment, TENANT, TENANT)
+    fs.writeFileSync(`${segment}.gz`, gzipSync("abc"))
+    expect(await outcome(files.matches(seenAt(`${segment}.gz`), seenAt(segment), gzip))).toBe(
+      "Other: it belongs to user 0, and what it should be a twin of to user 54321; one of them was put there, and neither is removed",
+    )
+  })
   it("of more bytes than an encoding of the original can have is none, and isn't decoded to find out", async () => {
     const files = makeNodeLogFiles(anchoring)
     fs.writeFileSync(segment, "abc")

@@ -110,7 +110,8 @@ export interface LogFilesShape {
   readonly compress: (segment: FileSeen, to: string, codec: Codec) => Effect.Effect<Compression, LogFilesError>
   /**
    * Whether `twin` decodes to just the bytes of `original`. False too if it doesn't decode at all; errors are those of reading. Before the
-   * answer is `true` the twin is durable, whoever made it. `Changed` if either isn't what was seen, or the original changes meanwhile.
+   * answer is `true` the twin is durable, whoever made it. `Changed` if either isn't what was seen, or the original changes meanwhile. A twin with
+   * another name is none, and an original with one is `Linked`.
    */
   readonly matches: (twin: FileSeen, original: FileSeen, codec: Codec) => Effect.Effect<boolean, LogFilesError>
   /**

@@ -219,14 +219,26 @@ export const matches = (
       if (packed.seen.identity === plain.seen.identity) {
         throw failure("matches", twin.path, "Changed", `it is the same file as ${original.path}`)
       }
+      // Root gives a twin its original's owner: in a directory for everybody, one of the two was laid there to have the other removed.
+      if (process.geteuid?.() === 0 && packed.stats.uid !== plain.stats.uid) {
+        const detail = `it belongs to user ${packed.stats.uid}, and what it should be a twin of to user ${plain.stats.uid}; one of them was put there, and neither is removed`
+        throw failure("matches", twin.path, "Other", detail)
+      }
+      // The answer would tell whoever made both names whether a file that they may not read holds what they guess.
+      demandOneName("matches", plain)
     })
+    // A name of a file from elsewhere, which others may change, and which isn't to be read here: no proof, whatever it holds.
+    if (packed.stats.nlink > 1n) return false
     // A bomb is told by what it decodes to; this tells one that decodes to little or nothing, for hours.
     if (packed.seen.bytes > mostBytesFor(plain.seen.bytes)) return false
     const decoded = yield* decode("matches", packed, codec, plain.seen.bytes)
     if (!decoded.decoded || decoded.bytes !== plain.seen.bytes) return false
     const { crc32 } = yield* digest("matches", plain)
     const seen = yield* lookAgain("matches", plain)
-    yield* check(() => demandSame("matches", seen, plain.seen, true))
+    yield* check(() => {
+      demandSame("matches", seen, plain.seen, true)
+      demandOneNameStill("matches", directory, plain)
+    })
     if (crc32 !== decoded.crc32) return false
     yield* attempt("matches", twin.path, async () => {
       await packed.handle.sync()

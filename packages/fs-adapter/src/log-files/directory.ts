@@ -120,10 +120,8 @@ const follow = (
         continue
       }
       closeSync(next)
-      const target = readlinkSync(place)
-      const after = lstatSync(place, { bigint: true })
-      // The owner is the one of the very link that was read.
-      if (after.dev !== stats.dev || after.ino !== stats.ino || after.ctimeNs !== stats.ctimeNs) {
+      const target = targetOf(place, stats)
+      if (target === null) {
         throw failure(op, file, "Changed", `a symbolic link on the way to ${path} was replaced meanwhile`)
       }
       links += 1
@@ -138,6 +136,16 @@ const follow = (
     return { owners, stats: fstatSync(at, { bigint: true }) }
   } finally {
     closeSync(at)
+  }
+}
+/** Where the very link leads that was looked at; null if another one lies there by now, or none. */
+const targetOf = (place: string, { ctimeNs, dev, ino }: BigIntStats): string | null => {
+  try {
+    const target = readlinkSync(place)
+    const after = lstatSync(place, { bigint: true })
+    return after.dev === dev && after.ino === ino && after.ctimeNs === ctimeNs ? target : null
+  } catch {
+    return null
   }
 }
 const partsOf = (path: string): Array<string> => path.split("/").filter((part) => part !== "" && part !== ".")
