@@ -37,8 +37,15 @@ export interface Orders {
 
 /** Changes in one go, before it is seen whether to stop. */
 const TRICKS_PER_TURN = 50
-/** How long what was swapped stays so, at most; and how long it is left alone after that. Microseconds. */
+/**
+ * How long what was swapped stays so, at most, and how long it is left alone after that, in microseconds: mostly short, for a change between two
+ * calls of the kernel's; now and then long enough for several acts to find it so.
+ */
 const MOST_US = 30
+const MOST_LONG_US = 20_000
+const ONE_LONG_IN = 50
+/** A pass begins with what a directory holds: only where it stays swapped until the next act is that of any consequence. */
+const ONE_LONG_DIRECTORY_IN = 6
 
 /** What is moved away gets this at the end of its name. So much of it, at most. */
 const HELD = ".held"
@@ -70,8 +77,9 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
     count[0] = (count[0] ?? 0n) + 1n
     writeSync(counter, count, 0, 8, 0)
   }
-  const wait = (): void => {
-    const until = process.hrtime.bigint() + BigInt(random(MOST_US)) * 1_000n
+  const wait = (oneLongIn = ONE_LONG_IN): void => {
+    const us = random(random(oneLongIn) === 0 ? MOST_LONG_US : MOST_US)
+    const until = process.hrtime.bigint() + BigInt(us) * 1_000n
     while (process.hrtime.bigint() < until);
   }
   /** False if it couldn't be done: the agent has been at the same name. */
@@ -91,7 +99,7 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
     renameSync(directory, away)
     renameSync(link, directory)
     changed()
-    wait()
+    wait(ONE_LONG_DIRECTORY_IN)
     renameSync(directory, link)
     renameSync(away, directory)
     changed()
