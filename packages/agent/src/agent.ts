@@ -24,6 +24,7 @@ import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
+import { Holdings } from "./pass/holdings.ts"
 import { type Applied, Freeing, type PassPorts, Waiting } from "./pass/watched.ts"
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
@@ -138,6 +139,7 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
             plugins: ready.plugins,
             policyFor: ready.policyFor,
             deferred: settings.policy.deferred,
+            holdings: new Holdings({ budgets: hasBudgets(settings.policy), pressure: settings.policy.pressure }),
             waiting: new Waiting(),
             freeing: new Freeing(),
             pressureLane: yield* Semaphore.make(1),
@@ -169,6 +171,9 @@ const codecsIn = ({ compression, overrides }: Policy): ReadonlyArray<{ readonly 
     compression === undefined ? [] : [{ at: `policy.overrides (${name}): compression`, id: compression }],
   ),
 ]
+
+const hasBudgets = ({ maxTotal, overrides }: Policy): boolean =>
+  maxTotal !== undefined || overrides.some((override) => override.maxTotal !== undefined)
 
 /** Logs under the same policy share its limits. */
 const applying = (policy: Policy, { codecs }: Composed): PassPorts["policyFor"] => {

@@ -15,6 +15,7 @@ import { type Faults, plainCodec, World } from "@cordwood/core/testing"
 import { Effect, Fiber, Scope, Semaphore } from "effect"
 import { TestClock } from "effect/testing"
 import * as fc from "fast-check"
+import { Holdings } from "../src/pass/holdings.ts"
 import { pass } from "../src/pass/pass.ts"
 import {
   type Applied,
@@ -80,6 +81,7 @@ const bench = (world: World, events: Array<Envelope> = [], plugins: ReadonlyArra
       plugins: composed,
       policyFor: () => applied,
       deferred: policy.deferred,
+      holdings: new Holdings({ budgets: false, pressure: undefined }),
       waiting: new Waiting(),
       freeing: new Freeing(),
       pressureLane: yield* Semaphore.make(1),

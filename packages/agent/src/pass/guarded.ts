@@ -4,7 +4,10 @@
  */
 import {
   formatBytes,
+  formatDuration,
   givesWay,
+  GUARD_RETRY_MS,
+  isPressing,
   type LogFilesError,
   nameOf,
   type Offer,
@@ -15,6 +18,7 @@ import {
   type Segment,
   SETTLE_MS,
   type Snapshot,
+  type Stamp,
   stampIn,
   type Step,
 } from "@cordwood/core"
@@ -22,8 +26,16 @@ import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
 import type { PassRecord } from "./pass-record.ts"
 import type { DrainReport } from "./report.ts"
-import { codecOf, type PassPorts, type Scan, type Watched } from "./watched.ts"
+import { codecOf, limitsNow, type PassPorts, type Scan, type Watched } from "./watched.ts"
 import { goes } from "./upkeep.ts"
+
+/**
+ * How long a guard is waited for when there is no time. Under `drop`, once less than `policy.deferred.minFree` is free, one that takes longer is
+ * stopped, and counts as one that hangs; and what waits for its answer is counted on no more by those who need the space.
+ */
+export const PATIENCE_MS = 10_000
+/** How often it is asked by then how much is free. */
+const IMPATIENT_LOOK_MS = 1_000
 
 /** A segment is the same one for a guard, plain or compressed. */
 const askedKey = ({ stamp }: Pick<Segment, "stamp">): string => `${ASKED}${stamp}`
@@ -38,13 +50,15 @@ export const forgetGone = ({ cleared, log, pauses }: Watched, { stamps }: Scan):
   }
 }
 
-/** Whether a step is put off still: for its file, or, where a guard hangs, for all that guards are asked about in its log. */
-export const isPutOff = ({ log, watched: { pauses } }: PassRecord, step: Step, nowMs: number): boolean => {
-  const isPaused = (about: string): boolean => (pauses.get(about)?.untilMs ?? 0) > nowMs
-  if (step._tag === "Compress" || step._tag === "Clean") return isPaused(pathOf(step))
-  return step._tag === "Remove" || step._tag === "Offer"
-    ? isPaused(askedKey(step.segment)) || isPaused(log.path)
-    : false
+const isPaused = ({ pauses }: Watched, about: string, nowMs: number): boolean =>
+  (pauses.get(about)?.untilMs ?? 0) > nowMs
+/** Whether guards keep a segment for now: it, or, where one hangs, all that they are asked about in its log. */
+export const isWithheld = (watched: Watched, stamp: Stamp, nowMs: number): boolean =>
+  isPaused(watched, askedKey({ stamp }), nowMs) || isPaused(watched, watched.log.path, nowMs)
+/** Whether a step is put off still. */
+export const isPutOff = ({ watched }: PassRecord, step: Step, nowMs: number): boolean => {
+  if (step._tag === "Compress" || step._tag === "Clean") return isPaused(watched, pathOf(step), nowMs)
+  return (step._tag === "Remove" || step._tag === "Offer") && isWithheld(watched, step.segment.stamp, nowMs)
 }
 
 const questionOf = (record: PassRecord, segment: Segment, occasion: Question["occasion"]): Question => {
@@ -67,8 +81,14 @@ const questionOf = (record: PassRecord, segment: Segment, occasion: Question["oc
 /** Asks the guards; what one of them puts off is recorded, and not asked about for a while. */
 const ask = (record: PassRecord, segment: Segment, occasion: "removal" | "closed"): Effect.Effect<Ruling> =>
   Effect.gen(function* () {
+    const { holdings, plugins } = record.ports
     const { pauses } = record.watched
-    const ruling = yield* record.ports.plugins.ask(questionOf(record, segment, occasion))
+    holdings.asks(record.log.path, yield* monotonicMs)
+    const asked = plugins.ask(questionOf(record, segment, occasion))
+    const late = outOfPatience(record)
+    const ruling = yield* (late === null ? asked : Effect.raceFirst(asked, late)).pipe(
+      Effect.ensuring(Effect.sync(() => holdings.asks(record.log.path, null))),
+    )
     if (ruling._tag === "Allow") {
       pauses.delete(askedKey(segment))
       return ruling
@@ -82,25 +102,82 @@ const ask = (record: PassRecord, segment: Segment, occasion: "removal" | "closed
     return ruling
   })
 
-export const remove = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
-  Effect.gen(function* () {
-    const { plugins, waiting } = record.ports
-    const ruling = yield* ask(record, segment, "removal")
-    if (ruling._tag === "Allow") {
-      yield* removed(record, segment, reason, plugins.guarded)
-      return true
+/** Answers for a guard once there is no time to wait for it any more; null: its segments never give way for want of space. */
+const outOfPatience = ({ log, ports }: PassRecord): Effect.Effect<Ruling> | null => {
+  const { deferred } = ports
+  if (deferred.onPressure === "hold" || deferred.minFree === undefined) return null
+  const late: Ruling = {
+    _tag: "Defer",
+    by: "cordwood",
+    why: `less than policy.deferred.minFree is free, and no guard has answered within ${formatDuration(PATIENCE_MS)}`,
+    retryAfterMs: GUARD_RETRY_MS,
+    timedOut: true,
+  }
+  return Effect.gen(function* () {
+    yield* Effect.sleep(PATIENCE_MS)
+    while (givesWay(deferred, { waitingBytes: 0, freeBytes: yield* freeBytesNow(ports, log.path) }) === null) {
+      yield* Effect.sleep(IMPATIENT_LOOK_MS)
     }
-    waiting.add(record.log.path, segment)
+    return late
+  })
+}
+
+export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
+  Effect.gen(function* () {
+    const { segment } = step
+    if (!(yield* isStillDue(record, step))) return false
+    const ruling = yield* ask(record, segment, "removal")
+    if (ruling._tag === "Allow") return yield* step.reason === "pressure" ? relieve(record, step) : go(record, step)
+    record.ports.waiting.add(record.log.path, segment)
     return false
   })
 
-/** Removes what a guard keeps, if it must go; false if not. For the oldest first, once it is known what the guards keep. */
-export const giveWay = (record: PassRecord, { segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
+/** For the sake of other logs even the newest segment may go, which its writer, if that is slow to reopen, may hold still. */
+const go = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
+  Effect.as(removed(record, segment, reason, record.ports.plugins.guarded || reason !== "max-files"), true)
+
+/** One log at a time: what another has freed meanwhile may be enough. */
+const relieve = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
+    if (!(yield* isStillDue(record, step))) return false
+    yield* go(record, step)
+    yield* freed(record, step.segment)
+    return true
+  }).pipe(record.ports.pressureLane.withPermit)
+
+/** Takes in that bytes were freed, and looks at once whether they are free: before others have taken them. */
+const freed = ({ log, ports }: PassRecord, { bytes }: Segment): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    ports.freeing.began(bytes, yield* monotonicMs, ports.holdings.fileSystemOf(log.path))
+    yield* freeBytesNow(ports, log.path)
+  })
+
+/** Whether a limit that logs share still wants the segment gone: other logs may have lost enough meanwhile, or guards taken long to answer. */
+const isStillDue = ({ log, ports, watched }: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    if (reason === "max-files") return true
+    const { shed, writer } = limitsNow(ports, watched)
+    if (reason === "budget") return writer === "surplus" || shed.has(segment.stamp)
+    const { pressure } = ports.holdings
+    const freeBytes = yield* freeBytesNow(ports, log.path)
+    return pressure !== undefined && freeBytes !== null && isPressing(freeBytes, true, pressure)
+  })
+
+/** What is free where the log is, or is about to be; null where that can't be told. */
+const freeBytesNow = ({ files, freeing, holdings }: PassPorts, active: string): Effect.Effect<number | null> =>
+  Effect.gen(function* () {
+    const free = yield* Effect.orElseSucceed(files.free(active), () => null)
+    return free === null ? null : freeing.withOwed(free, yield* monotonicMs, holdings.fileSystemOf(active))
+  })
+
+/** Removes what a guard keeps, if it must go; false if not. For the oldest first, once it is known what the guards keep. */
+export const giveWay = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
+  Effect.gen(function* () {
+    const { segment } = step
     const why = yield* pressureOn(record.ports, record.log.path)
-    if (why === null) return false
+    if (why === null || !(yield* isStillDue(record, step))) return false
     yield* removed(record, segment, "pressure", false)
-    record.ports.freeing.began(segment.bytes, yield* monotonicMs)
+    yield* freed(record, segment)
     yield* Effect.logWarning(
       `${segment.path} was dropped although a guard kept it: ${formatBytes(segment.bytes)} of log are gone; ${why}`,
     )
@@ -129,15 +206,12 @@ const removed = (
 }
 
 /** Why what guards keep must give way now; null: it need not. */
-export const pressureOn = (
-  { deferred, files, freeing, waiting }: PassPorts,
-  active: string,
-): Effect.Effect<string | null> =>
+export const pressureOn = (ports: PassPorts, active: string): Effect.Effect<string | null> =>
   Effect.gen(function* () {
+    const { deferred, waiting } = ports
     if (deferred.onPressure === "hold") return null
     // A file system that doesn't say how full it is can't be a reason to drop a log.
-    const free = deferred.minFree === undefined ? null : yield* Effect.orElseSucceed(files.free(active), () => null)
-    const freeBytes = free === null ? null : freeing.withOwed(free, yield* monotonicMs)
+    const freeBytes = deferred.minFree === undefined ? null : yield* freeBytesNow(ports, active)
     return givesWay(deferred, { waitingBytes: waiting.bytes, freeBytes })
   })
 

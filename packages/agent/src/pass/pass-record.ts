@@ -157,7 +157,10 @@ export class PassRecord {
   done(fact: CoreFact): Effect.Effect<void> {
     return Effect.andThen(
       Effect.annotateCurrentSpan(factAttributes(fact)),
-      Effect.suspend(() => this.#record(fact)),
+      Effect.suspend(() => {
+        this.ports.holdings.happened(this.log.path, fact)
+        return this.#record(fact)
+      }),
     )
   }
 

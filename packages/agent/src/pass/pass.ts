@@ -70,6 +70,7 @@ const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
     const { log, ports, watched } = record
     const looked = yield* Effect.result(watched.books.withPermit(look(record)))
     if (looked._tag === "Failure") {
+      ports.holdings.forget(log.path)
       yield* record.failed("scan", log.path, looked.failure)
       return NOTHING
     }
@@ -134,6 +135,7 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     forgetGone(watched, seen)
     // It is back before the source was asked again.
     if (snapshot.active !== null) watched.dormant = false
+    ports.holdings.put(watched, snapshot, limitsNow(ports, watched).writer, ({ name }) => isOurs(record, name))
     const planned = feasible(record, yield* planNow(limitsNow(ports, watched), snapshot))
     const observes = applied.mode === "observe"
     const excess = observes ? [] : planned.flatMap((step) => (step._tag === "Remove" ? [step.segment.stamp] : []))
@@ -162,9 +164,11 @@ const feasible = (record: PassRecord, steps: ReadonlyArray<Step>): ReadonlyArray
   const { dormant, source } = record.watched
   return steps.filter((step) => {
     if (step._tag === "Reopen") return !dormant && source.tells !== false
-    return !dormant || step._tag === "Offer" || record.historyOf(nameOf(pathOf(step))).rotated !== null
+    return step._tag === "Offer" || isOurs(record, nameOf(pathOf(step)))
   })
 }
+const isOurs = (record: PassRecord, name: string): boolean =>
+  !record.watched.dormant || record.historyOf(name).rotated !== null
 
 /** Whether a step would be begun now: one that is put off is no reason for a span. */
 const anyDue = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<boolean> =>

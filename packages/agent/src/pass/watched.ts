@@ -14,6 +14,7 @@ import type {
   Stamp,
 } from "@cordwood/core"
 import { Semaphore } from "effect"
+import type { Holdings } from "./holdings.ts"
 import type { Recorder } from "../record/recorder.ts"
 import type { DeferredFor, Problem } from "./report.ts"
 
@@ -28,6 +29,8 @@ export interface PassPorts {
   readonly plugins: Composed
   readonly policyFor: (log: Log, labels: Labels | undefined) => Applied
   readonly deferred: DeferredLimits
+  /** What every log holds, and what of it must go for limits that logs share. */
+  readonly holdings: Holdings
   /** Segments that guards keep beyond what retention allows. */
   readonly waiting: Waiting
   /** What was dropped, and isn't told of as free yet. */
@@ -86,20 +89,25 @@ const FREEING_MS = 35_000
  * commit (btrfs). Without it, all that waits would be dropped before the first of it is seen to have helped.
  */
 export class Freeing {
-  #lastFree = 0
-  #owed: { readonly fromFree: number; readonly bytes: number; readonly untilMs: number } | null = null
+  /** By file system. */
+  readonly #lastFree = new Map<string, number>()
+  readonly #owed = new Map<string, { readonly fromFree: number; readonly bytes: number; readonly untilMs: number }>()
 
   /** After what was found free, with what is still owed. Half of it seen counts as all of it: others write meanwhile. */
-  withOwed(free: number, nowMs: number): number {
-    this.#lastFree = free
-    if (this.#owed !== null && (nowMs >= this.#owed.untilMs || free >= this.#owed.fromFree + this.#owed.bytes / 2)) {
-      this.#owed = null
-    }
-    return free + (this.#owed?.bytes ?? 0)
+  withOwed(free: number, nowMs: number, fileSystem: string): number {
+    this.#lastFree.set(fileSystem, free)
+    const owed = this.#owed.get(fileSystem)
+    if (owed === undefined) return free
+    if (nowMs < owed.untilMs && free < owed.fromFree + owed.bytes / 2) return free + owed.bytes
+    this.#owed.delete(fileSystem)
+    return free
   }
-  began(bytes: number, nowMs: number): void {
-    const { bytes: before, fromFree } = this.#owed ?? { bytes: 0, fromFree: this.#lastFree }
-    this.#owed = { fromFree, bytes: before + bytes, untilMs: nowMs + FREEING_MS }
+  began(bytes: number, nowMs: number, fileSystem: string): void {
+    const { bytes: before, fromFree } = this.#owed.get(fileSystem) ?? {
+      bytes: 0,
+      fromFree: this.#lastFree.get(fileSystem) ?? 0,
+    }
+    this.#owed.set(fileSystem, { fromFree, bytes: before + bytes, untilMs: nowMs + FREEING_MS })
   }
 }
 
@@ -136,8 +144,12 @@ export const watch = (log: Log, source: Source, applied: Applied, dormant = fals
 })
 
 /** What bounds the log as of now. */
-export const limitsNow = ({ plugins }: Pick<PassPorts, "plugins">, { applied, cleared }: Watched): Limits => ({
+export const limitsNow = (
+  { holdings, plugins }: Pick<PassPorts, "holdings" | "plugins">,
+  { applied, cleared, log }: Watched,
+): Limits => ({
   ...applied.limits,
+  shed: holdings.shedOf(log.path),
   guarded: plugins.guarded,
   cleared: plugins.early ? cleared : null,
 })

@@ -9,6 +9,7 @@ import { monotonicMs } from "../clock.ts"
 import { drainLog, pass, type Upkeep } from "../pass/pass.ts"
 import type { DrainReport, PassReport } from "../pass/report.ts"
 import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched } from "../pass/watched.ts"
+import { makeShedding } from "./shedding.ts"
 import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.ts"
 
 /** Rotations under way at a time. Each waits on a rename, a sync and the runtime, hardly on the CPU. */
@@ -23,6 +24,14 @@ const STOP_LIMIT_MS = 20_000
 const MAX_IN_A_ROW = 3
 /** A log that is being rotated may be full again by the time that is done: it is looked at this soon. */
 const ROTATING_LOOK_MS = 20
+/** How long a budget must have been exceeded, or a full disk beyond help, before anything is done about it. */
+const PATIENCE_MS = 10_000
+/** How soon it is seen that all logs are known. */
+const MIN_SHARED_LOOK_MS = 100
+/** All logs are known by then: what goes first is only told right when none is missing. */
+const SURVEY_LIMIT_MS = 30_000
+/** Rounds of shedding after a single pass over all logs: each makes its segments go, or finds that guards keep them. */
+const MAX_ROUNDS = 20
 /** Logs looked at before others get the processor. */
 const CHUNK = 256
 
@@ -38,6 +47,8 @@ interface Entry extends Watched {
   /** The upkeep half of a pass is under way; `again`: another pass wanted to begin one meanwhile. */
   tending: boolean
   again: boolean
+  /** A pass has looked at it. */
+  seen: boolean
   /** When its directory last changed as of a scan that left nothing to do; -1: scan it next time. */
   settledMs: number
 }
@@ -102,11 +113,29 @@ const passOnce = (
       concurrency: ROTATIONS,
     })
     yield* Effect.forEach(upkeep, ({ run }) => run, { concurrency: UPKEEPS, discard: true })
+    yield* shedOnce(ports, logs, tally)
     yield* offRecord(ports, tally)
     const { cleaned, compressed, deferrals, deferred, observed, problems, removed, rotated } = tally
     const steps = { rotated, compressed, removed, cleaned }
     const report = { logs: logs.size, steps, deferred, deferrals: deferrals.all, observed, problems }
     return { report, logs: [...logs.values()] }
+  })
+
+/** What goes for limits that logs share is known once all have been looked at. */
+const shedOnce = (ports: PassPorts, logs: ReadonlyMap<string, Watched>, tally: Tally): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    if (!ports.holdings.used) return
+    const shedding = makeShedding(ports)
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      yield* shedding.look(tally, 0)
+      const due = ports.holdings.due().flatMap((path) => logs.get(path) ?? [])
+      if (due.length === 0) return
+      for (const { log } of due) ports.holdings.begun(log.path)
+      yield* Effect.forEach(due, (watched) => Effect.flatMap(pass(ports, watched, tally), ({ run }) => run), {
+        concurrency: UPKEEPS,
+        discard: true,
+      })
+    }
   })
 
 /** What was done and could not be stored is a problem of whoever asked for it. */
@@ -175,6 +204,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           const tally = newTally()
           const upkeep = yield* rotationLane.withPermit(pass(ports, entry, tally))
           const nowMs = yield* monotonicMs
+          entry.seen = true
           ports.files.glance(entry.log.path, glance)
           entry.settledMs = upkeep.settled ? glance.directoryChangedMs : -1
           observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestLookMs(count()))
@@ -223,6 +253,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         const maxSize = entry.applied.limits.maxSize
         return (
           (glance.bytes < 0 && !entry.dormant) ||
+          ports.holdings.isShedding(entry.log.path) ||
           (maxSize >= 0 && glance.bytes >= maxSize) ||
           glance.directoryChangedMs !== entry.settledMs
         )
@@ -247,6 +278,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           if (listed.has(path) || isBusy(entry)) continue
           watched.entries.delete(path)
           ports.waiting.forget(path)
+          ports.holdings.forget(path)
           ports.recorder.forget(path)
         }
       }
@@ -323,6 +355,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
             if (entry.pace.nextLookMs <= nowMs) {
               ports.files.glance(entry.log.path, glance)
               observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestMs)
+              ports.holdings.grew(entry.log.path, glance.bytes)
               if (glance.bytes >= entry.applied.limits.maxSize) yield* begin(entry)
             }
             nextMs = Math.min(nextMs, entry.pace.nextLookMs)
@@ -334,11 +367,39 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         Effect.flatMap(surviving(look, options.intervalMs), (waitMs) => Effect.sleep(waitMs)),
       )
 
+      const shedding = makeShedding(ports)
+      const startedMs = yield* monotonicMs
+      const isSurveyed = (): boolean =>
+        watches.every(({ answers, entries, listed }) => {
+          if (!listed) return !answers
+          for (const { seen } of entries.values()) if (!seen) return false
+          return true
+        })
+      let surveyed = false
+      /** Looks at what logs share, and begins a pass over those that must lose something for it. */
+      const lookAtShared: Effect.Effect<number> = Effect.gen(function* () {
+        surveyed ||= isSurveyed() || (yield* monotonicMs) - startedMs > SURVEY_LIMIT_MS
+        if (!surveyed) return MIN_SHARED_LOOK_MS
+        const waitMs = yield* shedding.look(newTally(), PATIENCE_MS)
+        for (const path of ports.holdings.due()) {
+          const entry = watches.map(({ entries }) => entries.get(path)).find((found) => found !== undefined)
+          // What is begun already may have planned without it: it stays due.
+          if (entry === undefined || entry.rotating) continue
+          ports.holdings.begun(path)
+          yield* begin(entry)
+        }
+        return waitMs
+      })
+      const share: Effect.Effect<never> = Effect.forever(
+        Effect.flatMap(surviving(lookAtShared, options.intervalMs), (waitMs) => Effect.sleep(waitMs)),
+      )
+
       const loops = yield* Scope.make()
       yield* Effect.addFinalizer(() => Scope.close(loops, Exit.void))
       for (const watched of watches) yield* Effect.forkIn(follow(watched), loops)
       // A limit of 0 means a rotation on every pass, not one at every look; a negative one means none.
       yield* Effect.forkIn(lookAhead, loops)
+      if (ports.holdings.used) yield* Effect.forkIn(share, loops)
       return yield* Effect.onInterrupt(Effect.never, () =>
         Effect.gen(function* () {
           stop()
@@ -366,5 +427,6 @@ const newEntry = (log: Log, source: Source, applied: Applied): Entry => ({
   rotating: false,
   tending: false,
   again: false,
+  seen: false,
   settledMs: -1,
 })

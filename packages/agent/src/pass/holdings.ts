@@ -1,0 +1,326 @@
+/**
+ * What every log holds on disk now, and what of it must go for limits that logs share. Fed by scans, and by what steps did since; asks neither the
+ * disk nor a guard, and removes nothing: what is to go is for the next pass over its log to take.
+ */
+import {
+  type CoreFact,
+  type HeldSegment,
+  type Holding,
+  nameOf,
+  overBudget,
+  type PressureLimits,
+  type Relief,
+  type Segment,
+  type Shares,
+  type Shed,
+  sharesOf,
+  SETTLE_MS,
+  type Snapshot,
+  type Stamp,
+  stampIn,
+  underPressure,
+  type Writer,
+} from "@cordwood/core"
+import type { Watched } from "./watched.ts"
+
+interface Held {
+  readonly watched: Watched
+  readonly shares: Shares
+  readonly fileSystem: string
+  readonly writer: Writer
+  /** Files that are none of `segments`, and bytes of those of them that are there, the active one aside. */
+  readonly fixedFiles: number
+  readonly fixedBytes: number
+  activeBytes: number
+  /** Oldest first. `fresh`: its writer may hold it still, so that it can't go yet. */
+  segments: ReadonlyArray<Pick<Segment, "stamp" | "bytes"> & { readonly fresh: boolean }>
+  /** What must go. */
+  budget: ReadonlySet<Stamp>
+  pressure: ReadonlySet<Stamp>
+  /** What a pass was begun for. */
+  begun: ReadonlySet<Stamp>
+}
+const NONE: ReadonlySet<Stamp> = new Set()
+const NOTHING_SHED: ReadonlyMap<Stamp, "budget" | "pressure"> = new Map()
+
+/** Why a segment must stay for now, though it is to go; see `HeldSegment`. */
+export type IsKept = (watched: Watched, stamp: Stamp) => boolean
+const neverKept: IsKept = () => false
+
+export class Holdings {
+  readonly pressure: PressureLimits | undefined
+  /** False: no policy has a limit that logs share, so that nothing is remembered. */
+  readonly used: boolean
+  readonly #held = new Map<string, Held>()
+  readonly #pods = new Map<string, Set<Held>>()
+  readonly #fileSystems = new Map<string, Set<Held>>()
+  /** Pods of which something has changed since they were weighed. */
+  readonly #changed = new Set<string>()
+  /** Since when pods are beyond a budget, in monotonic milliseconds. */
+  readonly #beyond = new Map<string, number>()
+  /** Logs that have something to go which no pass was begun for. */
+  readonly #due = new Set<string>()
+  /** Since when a guard is being asked, by the log's path. */
+  readonly #asking = new Map<string, number>()
+
+  constructor({ budgets, pressure }: { readonly budgets: boolean; readonly pressure: PressureLimits | undefined }) {
+    this.pressure = pressure
+    this.used = budgets || pressure !== undefined
+  }
+
+  /** Takes in a scan. `isOurs` tells segments that may be removed from those that another program may have made. */
+  put(watched: Watched, snapshot: Snapshot, writer: Writer, isOurs: (segment: Segment) => boolean): void {
+    if (!this.used) return
+    const { active, log, segments, takenAtMs } = snapshot
+    const before = this.#held.get(log.path)
+    this.forget(log.path)
+    const first = active ?? segments[0]
+    if (first === undefined) return
+    // A rotation that was cut off left the active file under two names.
+    const closed = segments.filter(({ identity }) => identity !== active?.identity)
+    const mayGo = watched.applied.maxSize < 0 ? [] : closed.filter(isOurs)
+    const others = closed.filter((segment) => !mayGo.includes(segment))
+    const held: Held = {
+      watched,
+      shares: before?.shares ?? sharesOf(log),
+      fileSystem: fileSystemOf(first.identity),
+      writer,
+      fixedFiles: others.length + (active !== null || writer === "running" ? 1 : 0),
+      fixedBytes: others.reduce((sum, { bytes }) => sum + bytes, 0),
+      activeBytes: active?.bytes ?? 0,
+      segments: [...Map.groupBy(mayGo, ({ stamp }) => stamp)].map(([stamp, files]) => ({
+        stamp,
+        bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
+        fresh: files.some(({ modifiedMs, suffix }) => suffix === "" && Math.abs(takenAtMs - modifiedMs) < SETTLE_MS),
+      })),
+      budget: before?.budget ?? NONE,
+      pressure: before?.pressure ?? NONE,
+      begun: before?.begun ?? NONE,
+    }
+    this.#held.set(log.path, held)
+    addTo(this.#pods, held.shares.pod, held)
+    addTo(this.#fileSystems, held.fileSystem, held)
+    this.#changed.add(held.shares.pod)
+    this.#tell(held)
+  }
+  /** Drops a log that is gone, or can't be looked at. */
+  forget(path: string): void {
+    const held = this.#held.get(path)
+    if (held === undefined) return
+    this.#held.delete(path)
+    this.#due.delete(path)
+    removeFrom(this.#pods, held.shares.pod, held)
+    removeFrom(this.#fileSystems, held.fileSystem, held)
+    this.#changed.add(held.shares.pod)
+  }
+  /** Takes in what a step did. */
+  happened(path: string, { data, type }: CoreFact): void {
+    const held = this.#held.get(path)
+    if (held === undefined) return
+    const stampOf = (file: string): Stamp | null => stampIn(nameOf(path), nameOf(file))
+    if (type === "Rotated") {
+      const stamp = stampOf(data.to)
+      held.activeBytes = 0
+      if (stamp !== null) held.segments = [...held.segments, { stamp, bytes: data.bytes, fresh: true }]
+    } else if (type === "Removed") {
+      held.segments = held.segments.filter(({ stamp }) => stamp !== stampOf(data.path))
+    } else if (type === "Compressed") {
+      const packed = stampOf(data.from)
+      held.segments = held.segments.map((segment) =>
+        segment.stamp === packed ? { ...segment, bytes: data.bytesOut } : segment,
+      )
+    } else return
+    this.#changed.add(held.shares.pod)
+  }
+  /** Takes in the size of an active file; negative: there is none. */
+  grew(path: string, bytes: number): void {
+    const held = this.#held.get(path)
+    const activeBytes = Math.max(0, bytes)
+    if (held === undefined || held.activeBytes === activeBytes) return
+    held.activeBytes = activeBytes
+    this.#changed.add(held.shares.pod)
+  }
+
+  /** What must go of a log, and for which limit; for both, it is the budget. */
+  shedOf(path: string): ReadonlyMap<Stamp, "budget" | "pressure"> {
+    const held = this.#held.get(path)
+    if (held === undefined || !isShedding(held)) return NOTHING_SHED
+    const sheds = new Map<Stamp, "budget" | "pressure">()
+    for (const stamp of held.pressure) sheds.set(stamp, "pressure")
+    for (const stamp of held.budget) sheds.set(stamp, "budget")
+    return sheds
+  }
+  isShedding(path: string): boolean {
+    const held = this.#held.get(path)
+    return held !== undefined && isShedding(held)
+  }
+  /** Logs that want a pass: something is to go that was not when their last one was begun for it. */
+  due(): ReadonlyArray<string> {
+    return [...this.#due]
+  }
+  begun(path: string): void {
+    this.#due.delete(path)
+    const held = this.#held.get(path)
+    if (held !== undefined) held.begun = wantedOf(held)
+  }
+
+  /** A guard is being asked about a segment of the log since then; null: no longer. */
+  asks(path: string, sinceMs: number | null): void {
+    if (sinceMs === null) this.#asking.delete(path)
+    else this.#asking.set(path, sinceMs)
+  }
+  askedSinceMs(path: string): number | undefined {
+    return this.#asking.get(path)
+  }
+
+  /** Says what must go of the pods that have been beyond a budget for as long. */
+  weigh(nowMs: number, patienceMs: number): void {
+    const pods = new Set([...this.#changed, ...this.#beyond.keys()])
+    this.#changed.clear()
+    for (const pod of pods) {
+      const logs = this.#pods.get(pod) ?? new Set<Held>()
+      const sheds = asEach(logs, (holdings) => overBudget(holdings), neverKept)
+      if (sheds.length === 0) this.#beyond.delete(pod)
+      const sinceMs = this.#beyond.get(pod) ?? nowMs
+      if (sheds.length > 0) this.#beyond.set(pod, sinceMs)
+      const stamps = byLog(sheds.length > 0 && nowMs - sinceMs >= patienceMs ? sheds : [])
+      for (const held of logs) {
+        held.budget = stamps.get(held.watched.log.path) ?? NONE
+        this.#tell(held)
+      }
+    }
+  }
+
+  /** The file systems that logs are on, by a key, with paths of the logs. */
+  get fileSystems(): ReadonlyMap<string, Iterable<string>> {
+    return new Map([...this.#fileSystems].map(([key, logs]) => [key, pathsOf(logs)]))
+  }
+  fileSystemOf(path: string): string {
+    return this.#held.get(path)?.fileSystem ?? ""
+  }
+  /** Says what must go for as many bytes to become free on a file system. What is only observed frees none, so that it isn't counted. */
+  relieve(fileSystem: string, bytes: number, isKept: IsKept): Relief {
+    const keepFiles = this.pressure?.keepFiles ?? Infinity
+    const logs = this.#fileSystems.get(fileSystem) ?? new Set<Held>()
+    let relief: Relief = { sheds: [], missingBytes: bytes, keptBytes: 0 }
+    const sheds = asEach(
+      logs,
+      (holdings, enforced) => {
+        const found = underPressure(holdings, bytes, keepFiles)
+        if (enforced) relief = found
+        return found.sheds
+      },
+      isKept,
+    )
+    const stamps = byLog(sheds)
+    for (const held of logs) {
+      held.pressure = stamps.get(held.watched.log.path) ?? NONE
+      this.#tell(held)
+    }
+    return relief
+  }
+  /** Nothing more must go of a file system. */
+  ease(fileSystem: string): void {
+    for (const held of this.#fileSystems.get(fileSystem) ?? []) {
+      held.pressure = NONE
+      this.#tell(held)
+    }
+  }
+  /** Has passes begin again over the logs of a file system that have anything to go. */
+  urge(fileSystem: string): void {
+    for (const held of this.#fileSystems.get(fileSystem) ?? []) {
+      held.begun = NONE
+      this.#tell(held)
+    }
+  }
+
+  /** Whether a log is due, and what it was for that is no more. */
+  #tell(held: Held): void {
+    const { path } = held.watched.log
+    const wanted = wantedOf(held)
+    const begun = [...held.begun].filter((stamp) => wanted.has(stamp))
+    // Where nothing is touched a pass says so, too, when there is no more that would go.
+    const isOver = isObserved(held) && begun.length < held.begun.size
+    if (!isObserved(held) && begun.length < held.begun.size) held.begun = new Set(begun)
+    if (begun.length < wanted.size || isOver) this.#due.add(path)
+    else this.#due.delete(path)
+  }
+}
+
+const wantedOf = ({ budget, pressure }: Held): ReadonlySet<Stamp> =>
+  budget.size + pressure.size === 0 ? NONE : new Set([...budget, ...pressure])
+const isShedding = ({ budget, pressure }: Held): boolean => budget.size > 0 || pressure.size > 0
+
+/** Device and inode, with a colon in between: see `FileSeen`. */
+const fileSystemOf = (identity: string): string => identity.slice(0, identity.lastIndexOf(":"))
+
+const isObserved = ({ watched }: Held): boolean => watched.applied.mode === "observe"
+
+/**
+ * What goes of logs of which some are only observed: of those that aren't, as if those that are could lose nothing; of those that are, as if
+ * they all were enforced.
+ */
+const asEach = (
+  logs: ReadonlySet<Held>,
+  choose: (holdings: ReadonlyArray<Holding>, enforced: boolean) => ReadonlyArray<Shed>,
+  isKept: IsKept,
+): ReadonlyArray<Shed> => {
+  const all = [...logs]
+  const observed = new Set(all.filter(isObserved).map(({ watched }) => watched.log.path))
+  const enforced = choose(
+    all.map((held) => holdingOf(held, isKept, isObserved(held))),
+    true,
+  )
+  if (observed.size === 0) return enforced
+  const would = choose(
+    all.map((held) => holdingOf(held, isKept, false)),
+    false,
+  )
+  return [...enforced, ...would.filter(({ path }) => observed.has(path))]
+}
+
+const holdingOf = (held: Held, isKept: IsKept, stays: boolean): Holding => {
+  const { activeBytes, fixedBytes, fixedFiles, segments, shares, watched, writer } = held
+  const { applied, cleared, log } = watched
+  const fixed = {
+    path: log.path,
+    ...shares,
+    writer,
+    fixedBytes: fixedBytes + activeBytes,
+    fixedFiles,
+    maxTotal: applied.maxTotal,
+  }
+  if (stays) {
+    const bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0)
+    return { ...fixed, fixedBytes: fixed.fixedBytes + bytes, segments: [] }
+  }
+  return {
+    ...fixed,
+    segments: segments.map(({ bytes, fresh, stamp }): HeldSegment => ({
+      stamp,
+      bytes,
+      cleared: cleared.has(stamp),
+      kept: fresh || isKept(watched, stamp),
+    })),
+  }
+}
+
+const byLog = (sheds: ReadonlyArray<Shed>): ReadonlyMap<string, ReadonlySet<Stamp>> => {
+  const logs = Map.groupBy(sheds, ({ path }) => path)
+  return new Map([...logs].map(([path, some]) => [path, new Set(some.map(({ stamp }) => stamp))]))
+}
+
+function* pathsOf(logs: ReadonlySet<Held>): Generator<string, void, undefined> {
+  for (const { watched } of logs) yield watched.log.path
+}
+
+const addTo = <V>(groups: Map<string, Set<V>>, key: string, value: V): void => {
+  const group = groups.get(key)
+  if (group === undefined) groups.set(key, new Set([value]))
+  else group.add(value)
+}
+const removeFrom = <V>(groups: Map<string, Set<V>>, key: string, value: V): void => {
+  const group = groups.get(key)
+  group?.delete(value)
+  if (group?.size === 0) groups.delete(key)
+}
