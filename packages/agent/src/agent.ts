@@ -11,6 +11,7 @@ import {
   Journal,
   type JournalError,
   limitsOf,
+  type Log,
   LogFiles,
   NO_COMPRESSION,
   type Policy,
@@ -25,7 +26,7 @@ import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
 import { Holdings } from "./pass/holdings.ts"
-import { type Applied, Freeing, type PassPorts, Waiting } from "./pass/watched.ts"
+import { type Applied, Freeing, type PassPorts, Waiting, writersOf } from "./pass/watched.ts"
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
@@ -220,8 +221,12 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
         problems.push({ path: target, step: "source", reason, message, hint })
       }
       if (listed._tag === "Failure") continue
+      const { dormant, labels } = listed.success
+      const policyOf = (log: Log): Applied => policyFor(log, labels?.get(log.path))
+      const writerOf = writersOf(listed.success, policyOf)
       for (const log of listed.success.logs) {
         if (logs.has(log.path)) continue
+        const writer = writerOf(log.path)
         const scanned = yield* Effect.result(
           Effect.filterOrElse(
             Effect.map(scan({ files, plugins }, log), ({ snapshot }) => snapshot),
@@ -231,18 +236,17 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
         )
         if (scanned._tag === "Failure") {
           const { hint, message, reason } = scanned.failure
+          if (writer !== "running" && reason === "NotFound") continue
           problems.push({ path: log.path, step: "scan", reason, message, hint })
           continue
         }
         const { active, segments } = scanned.success
-        const { compression, limits, maxFiles, maxSize, mode, name } = policyFor(
-          log,
-          listed.success.labels?.get(log.path),
-        )
+        const { compression, limits, maxFiles, maxSize, mode, name } = policyOf(log)
         // Which segments the guards have let go is the running agent's knowledge, so that what is offered to them early isn't told here.
-        const steps = yield* planNow({ ...limits, guarded: plugins.guarded }, scanned.success)
+        const steps = yield* planNow({ ...limits, guarded: plugins.guarded, writer }, scanned.success)
         logs.set(log.path, {
           log,
+          writer,
           policy: name,
           mode,
           limits: { maxSize, maxFiles, compression },
@@ -252,7 +256,7 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           // With nobody to tell, waiting for the writer is nothing that a pass would do. Which segments of a dormant log are ours to remove or
           // compress is known by the journal, which a plan doesn't open: here they all count as ours.
           steps:
-            source.tells === false || listed.success.dormant?.has(log.path) === true
+            source.tells === false || dormant?.has(log.path) === true
               ? steps.filter(({ _tag }) => _tag !== "Reopen")
               : steps,
         })

@@ -61,8 +61,9 @@ export const stepJson = (step: Step): StepJson => {
   }
 }
 
-const plannedJson = ({ activeBytes, files, log, mode, policy, steps, totalBytes }: PlannedLog) => ({
+const plannedJson = ({ activeBytes, files, log, mode, policy, steps, totalBytes, writer }: PlannedLog) => ({
   log,
+  writer,
   policy,
   mode,
   activeBytes,
@@ -75,12 +76,14 @@ const planTable = (logs: ReadonlyArray<PlannedLog>): string => {
   const colors = colorsFor(process.stdout)
   // A line of a pipe says all by itself; a person sees which lines belong together.
   const repeat = process.stdout.isTTY !== true
-  const rows = logs.flatMap(({ files, log, mode, policy, steps, totalBytes }) => {
-    const under =
-      policy === DEFAULT_POLICY && mode === "enforce"
-        ? ""
-        : ` (${policy}${mode === "observe" ? ", observed only" : ""})`
-    const about = [safe(labelOf(log) + under), String(files), formatBytes(totalBytes)]
+  const rows = logs.flatMap(({ files, log, mode, policy, steps, totalBytes, writer }) => {
+    const notes = [
+      ...(policy === DEFAULT_POLICY && mode === "enforce" ? [] : [policy]),
+      ...(mode === "observe" ? ["observed only"] : []),
+      ...(writer === "running" ? [] : [writer]),
+    ]
+    const noted = notes.length === 0 ? "" : ` (${notes.join(", ")})`
+    const about = [safe(labelOf(log) + noted), String(files), formatBytes(totalBytes)]
     const lines = steps.length === 0 ? [[colors.dim("nothing to do")]] : steps.map(stepCells)
     return lines.map((cells, index) => [...(index === 0 || repeat ? about : ["", "", ""]), ...cells])
   })

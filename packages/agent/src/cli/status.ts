@@ -13,6 +13,7 @@ import {
   type LogState,
   type Mode,
   nameOf,
+  type Writer,
 } from "@cordwood/core"
 import { sqliteJournalReader } from "@cordwood/fs-adapter"
 import { Clock, Effect } from "effect"
@@ -85,7 +86,8 @@ export interface LogStatus {
   readonly files: number | null
   readonly activeBytes: number | null
   readonly totalBytes: number | null
-  /** Null where it is no log's row. */
+  /** Null where it is no log's row; so are `policy` and `mode`. */
+  readonly writer: Writer | null
   readonly policy: string | null
   readonly mode: Mode | null
   readonly limits: PlannedLog["limits"]
@@ -116,7 +118,7 @@ export const statusRows = (
 ): ReadonlyArray<LogStatus> => {
   const limits = { maxSize, maxFiles, compression }
   const problemsAt = Map.groupBy(problems, ({ path }) => path)
-  type Seen = Pick<LogStatus, "files" | "activeBytes" | "totalBytes" | "policy" | "mode" | "limits">
+  type Seen = Pick<LogStatus, "files" | "activeBytes" | "totalBytes" | "writer" | "policy" | "mode" | "limits">
   const row = (log: Log, seen: Seen): LogStatus => {
     const { deferred, failing, lastRotatedAt } = states.get(log.path)?.state ?? initialState
     return {
@@ -124,20 +126,21 @@ export const statusRows = (
       ...seen,
       lastRotatedAt,
       deferred: [...deferred].map(([path, deferral]) => ({ path, ...deferral })),
-      failing: failingOf(failing, problemsAt.get(log.path) ?? []),
+      failing: failingOf(failing, problemsAt.get(log.path) ?? [], seen.writer),
     }
   }
   const listed = new Set(logs.map(({ log }) => log.path))
   const others = [...problemsAt.keys()].filter((path) => !listed.has(path))
   return [
-    ...logs.map(({ activeBytes, files, limits, log, mode, policy, totalBytes }: PlannedLog) =>
-      row(log, { files, activeBytes, totalBytes, policy, mode, limits }),
+    ...logs.map(({ activeBytes, files, limits, log, mode, policy, totalBytes, writer }: PlannedLog) =>
+      row(log, { files, activeBytes, totalBytes, writer, policy, mode, limits }),
     ),
     ...others.map((path) =>
       row(states.get(path)?.log ?? { path }, {
         files: null,
         activeBytes: null,
         totalBytes: null,
+        writer: null,
         policy: null,
         mode: null,
         limits,
@@ -146,10 +149,17 @@ export const statusRows = (
   ]
 }
 
-const failingOf = (stored: LogState["failing"], problems: ReadonlyArray<Problem>): ReadonlyArray<Failing> => {
+/** What a log whose container has ended needs no more, so that nothing ends the failure. */
+const OF_A_WRITER: ReadonlySet<string> = new Set(["rotate", "reopen"])
+
+const failingOf = (
+  stored: LogState["failing"],
+  problems: ReadonlyArray<Problem>,
+  writer: Writer | null,
+): ReadonlyArray<Failing> => {
   const known = [...stored]
     .map(([key, failure]) => ({ step: key.slice(0, key.indexOf(" ")), ...failure }))
-    .filter(({ step }) => !NEVER_ENDED.has(step))
+    .filter(({ step }) => !NEVER_ENDED.has(step) && !(writer === "stopped" && OF_A_WRITER.has(step)))
   const isOf = (problem: Problem) => (failure: Failing) =>
     failure.step === problem.step && failure.path === problem.path
   const now = problems.map((problem): Failing => {
@@ -179,8 +189,9 @@ const statusTable = (rows: ReadonlyArray<LogStatus>, nowMs: number): string => {
   return columns(heads, lines, colors, new Set([1, 2, 3]), { width: process.stdout.columns, lead: 1 })
 }
 
-const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
+const activeText = ({ activeBytes, files, limits, writer }: LogStatus): string => {
   if (files === null) return ""
+  if (writer === "stopped" || writer === "surplus") return activeBytes === null ? "" : formatBytes(activeBytes)
   if (activeBytes === null) return "missing"
   return limits.maxSize < 0
     ? `${formatBytes(activeBytes)}, no limit`
@@ -188,7 +199,7 @@ const activeText = ({ activeBytes, files, limits }: LogStatus): string => {
 }
 
 const stateTexts = (
-  { deferred, failing, mode, policy }: LogStatus,
+  { deferred, failing, mode, policy, writer }: LogStatus,
   nowMs: number,
   colors: Colors,
 ): ReadonlyArray<string> => {
@@ -200,6 +211,7 @@ const stateTexts = (
     }),
     ...deferralTexts(deferred, nowMs).map((text) => colors.yellow(safe(text))),
   ]
+  if (writer === "stopped" || writer === "surplus") texts.unshift(colors.dim(writer))
   if (mode === "observe") texts.unshift(colors.yellow(safe(`observed only, by ${policy ?? DEFAULT_POLICY}`)))
   return texts.length === 0 ? [colors.green("ok")] : texts
 }

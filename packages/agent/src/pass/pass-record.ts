@@ -135,7 +135,9 @@ export class PassRecord {
     const { files } = this.state
     const found = filesIn(snapshot)
     if (files === null || files.size !== found.length || found.some(({ name }) => !files.has(name))) return true
-    return snapshot.active !== null && (this.#isFailing("scan") || this.#isFailing("reopen"))
+    // Nobody is to be told any more once the writer has ended.
+    const isOver = snapshot.active !== null || this.watched.writer !== "running"
+    return isOver && (this.#isFailing("scan") || this.#isFailing("reopen"))
   }
 
   #isFailing(step: Activity): boolean {

@@ -71,6 +71,8 @@ const passOver = (record: PassRecord): Effect.Effect<Upkeep> =>
     const looked = yield* Effect.result(watched.books.withPermit(look(record)))
     if (looked._tag === "Failure") {
       ports.holdings.forget(log.path)
+      // A pod that is deleted takes its directory along, and its source lists it no more.
+      if (watched.writer !== "running" && looked.failure.reason === "NotFound") return NOTHING
       yield* record.failed("scan", log.path, looked.failure)
       return NOTHING
     }
@@ -219,11 +221,15 @@ const rotateFirst = (
 const lacksSpace = (failure: Explained | null): boolean =>
   failure !== null && (failure.reason === "NoSpace" || /no space left|ENOSPC|quota exceeded/i.test(failure.message))
 
-const isSettled = ({ log, ports, watched }: PassRecord, { segments, takenAtMs }: Snapshot): boolean => {
+const isSettled = ({ log, ports, watched }: PassRecord, { active, segments, takenAtMs }: Snapshot): boolean => {
   const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
   ports.files.glance(log.path, glance)
-  // A plain segment besides the newest was too fresh to be compressed, and won't be for long.
-  const fresh = watched.applied.limits.codec !== null && segments.slice(0, -1).some(({ suffix }) => suffix === "")
+  const { applied, writer } = watched
+  // A plain segment besides the newest, or any where nobody writes, was too fresh to be compressed, and won't be for long. So was a file to go.
+  const packed = writer === "running" ? segments.slice(0, -1) : segments
+  const fresh =
+    (applied.limits.codec !== null && packed.some(({ suffix }) => suffix === "")) ||
+    (writer === "surplus" && active !== null)
   const unasked = ports.plugins.early && segments.some(({ stamp }) => !watched.cleared.has(stamp))
   return !fresh && !unasked && takenAtMs - glance.directoryChangedMs > SETTLED_MS
 }

@@ -1,5 +1,5 @@
 /** What passes and plans come to, for people and programs. Data only. */
-import type { Activity, Log, Mode, Step } from "@cordwood/core"
+import type { Activity, Log, Mode, Step, Writer } from "@cordwood/core"
 
 /** Something that failed, and what the operator can do about it. `path` is a log, one of its files, or a source's socket. */
 export interface Problem {
@@ -42,6 +42,8 @@ export interface PlannedLog {
   readonly activeBytes: number | null
   readonly files: number
   readonly totalBytes: number
+  /** Whether the log's container has ended, and whether it is kept then (`policy.keepStopped`). */
+  readonly writer: Writer
   /** The policy that the log is under: an override's name, or `default`. */
   readonly policy: string
   readonly mode: Mode

@@ -1,17 +1,20 @@
 /** A log under watch: what a pass needs to know of it, and what is remembered from pass to pass. */
-import type {
-  AppliedPolicy,
-  Codec,
-  Composed,
-  DeferredLimits,
-  Labels,
-  Limits,
-  Log,
-  LogFilesShape,
-  Segment,
-  Snapshot,
-  Source,
-  Stamp,
+import {
+  type AppliedPolicy,
+  type Codec,
+  type Composed,
+  type DeferredLimits,
+  type Labels,
+  type Limits,
+  type Log,
+  type LogFilesShape,
+  type Logs,
+  type Segment,
+  type Snapshot,
+  type Source,
+  type Stamp,
+  surplusAmong,
+  type Writer,
 } from "@cordwood/core"
 import { Semaphore } from "effect"
 import type { Holdings } from "./holdings.ts"
@@ -123,6 +126,8 @@ export interface Watched {
   readonly applied: Applied
   /** Its file is missing and isn't waited for; see `Logs`. */
   dormant: boolean
+  /** Whether its container has ended, and whether it is kept then; see `Limits`. */
+  writer: Writer
   /** By path. */
   readonly pauses: Map<string, Pause>
   /** Segments that the guards who are asked early have let go. */
@@ -133,22 +138,40 @@ export interface Watched {
    */
   readonly books: Semaphore.Semaphore
 }
-export const watch = (log: Log, source: Source, applied: Applied, dormant = false): Watched => ({
+export const watch = (
+  log: Log,
+  source: Source,
+  applied: Applied,
+  { dormant = false, writer = "running" }: Partial<Pick<Watched, "dormant" | "writer">> = {},
+): Watched => ({
   log,
   source,
   applied,
   dormant,
+  writer,
   pauses: new Map(),
   cleared: new Set(),
   books: Semaphore.makeUnsafe(1),
 })
 
+/** Who writes each of the logs that a source lists: by what it says of them, and by what the policy of each keeps. */
+export const writersOf = (
+  { logs, stopped }: Pick<Logs, "logs" | "stopped">,
+  policyOf: (log: Log) => Pick<AppliedPolicy, "keepStopped">,
+): ((path: string) => Writer) => {
+  if (stopped === undefined || stopped.size === 0) return () => "running"
+  const ended = logs.filter(({ path }) => stopped.has(path))
+  const surplus = surplusAmong(ended.map((log) => ({ log, keepStopped: policyOf(log).keepStopped })))
+  return (path) => (surplus.has(path) ? "surplus" : stopped.has(path) ? "stopped" : "running")
+}
+
 /** What bounds the log as of now. */
 export const limitsNow = (
   { holdings, plugins }: Pick<PassPorts, "holdings" | "plugins">,
-  { applied, cleared, log }: Watched,
+  { applied, cleared, log, writer }: Watched,
 ): Limits => ({
   ...applied.limits,
+  writer,
   shed: holdings.shedOf(log.path),
   guarded: plugins.guarded,
   cleared: plugins.early ? cleared : null,

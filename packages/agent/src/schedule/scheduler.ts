@@ -8,7 +8,7 @@ import { Cause, Effect, Exit, FiberSet, Scope, Semaphore } from "effect"
 import { monotonicMs } from "../clock.ts"
 import { drainLog, pass, type Upkeep } from "../pass/pass.ts"
 import type { DrainReport, PassReport } from "../pass/report.ts"
-import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched } from "../pass/watched.ts"
+import { type Applied, newTally, type PassPorts, type Tally, watch, type Watched, writersOf } from "../pass/watched.ts"
 import { makeShedding } from "./shedding.ts"
 import { longestLookMs, MIN_LOOK_MS, newPace, observe, type Pace } from "./pace.ts"
 
@@ -103,10 +103,12 @@ const passOnce = (
       for (const problem of problems) yield* reportSource(ports, tally, problem)
       if (!Exit.isSuccess(listed)) continue
       const { dormant, labels } = listed.value
+      const policyOf = (log: Log): Applied => ports.policyFor(log, labels?.get(log.path))
+      const writerOf = writersOf(listed.value, policyOf)
       for (const log of listed.value.logs) {
         if (logs.has(log.path)) continue
-        const applied = ports.policyFor(log, labels?.get(log.path))
-        logs.set(log.path, watch(log, source, applied, dormant?.has(log.path)))
+        const state = { dormant: dormant?.has(log.path) ?? false, writer: writerOf(log.path) }
+        logs.set(log.path, watch(log, source, policyOf(log), state))
       }
     }
     const upkeep = yield* Effect.forEach(logs.values(), (watched) => pass(ports, watched, tally), {
@@ -202,11 +204,13 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const rotate = (entry: Entry): Effect.Effect<Upkeep> =>
         Effect.gen(function* () {
           const tally = newTally()
+          const { writer } = entry
           const upkeep = yield* rotationLane.withPermit(pass(ports, entry, tally))
           const nowMs = yield* monotonicMs
           entry.seen = true
           ports.files.glance(entry.log.path, glance)
-          entry.settledMs = upkeep.settled ? glance.directoryChangedMs : -1
+          // What was planned for a container that has ended meanwhile is not all that there is to do.
+          entry.settledMs = upkeep.settled && entry.writer === writer ? glance.directoryChangedMs : -1
           observe(entry.pace, glance.bytes, nowMs, entry.applied.limits.maxSize, longestLookMs(count()))
           // A log that can't, or mustn't, be rotated now is left for the next interval, however fast it grows.
           if (tally.problems.length > 0 || entry.applied.mode === "observe")
@@ -250,28 +254,38 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
         // A journal that was begun anew hasn't heard of it.
         if (entry.settledMs < 0 || ports.recorder.state(entry.log.path).files === null) return true
         ports.files.glance(entry.log.path, glance)
+        if (glance.directoryChangedMs !== entry.settledMs || ports.holdings.isShedding(entry.log.path)) return true
+        // The file of a container that has ended grows no more, and isn't waited for.
+        if (entry.writer !== "running") return false
         const maxSize = entry.applied.limits.maxSize
-        return (
-          (glance.bytes < 0 && !entry.dormant) ||
-          ports.holdings.isShedding(entry.log.path) ||
-          (maxSize >= 0 && glance.bytes >= maxSize) ||
-          glance.directoryChangedMs !== entry.settledMs
-        )
+        return (glance.bytes < 0 && !entry.dormant) || (maxSize >= 0 && glance.bytes >= maxSize)
       }
 
-      const update = (watched: Watch, { dormant, labels, logs }: Logs): void => {
+      const update = (watched: Watch, list: Logs): void => {
+        const { dormant, labels, logs } = list
         const listed = new Set<string>()
+        const writerOf = writersOf(
+          list,
+          (log) => watched.entries.get(log.path)?.applied ?? ports.policyFor(log, labels?.get(log.path)),
+        )
         for (const log of logs) {
           listed.add(log.path)
+          const writer = writerOf(log.path)
           const elsewhere = watches.some((other) => other !== watched && other.entries.has(log.path))
           const known = watched.entries.get(log.path)
-          const same = known !== undefined && (isBusy(known) || known.log.containerId === log.containerId)
+          // Of a container that has ended nobody has to be told, so it doesn't matter whether the runtime still knows which one it was.
+          const same =
+            known !== undefined && (isBusy(known) || writer !== "running" || known.log.containerId === log.containerId)
           if (!elsewhere && !same) {
             const applied = ports.policyFor(log, labels?.get(log.path))
             watched.entries.set(log.path, newEntry(log, watched.source, applied))
           }
           const entry = watched.entries.get(log.path)
-          if (entry !== undefined) entry.dormant = dormant?.has(log.path) ?? false
+          if (entry === undefined) continue
+          entry.dormant = dormant?.has(log.path) ?? false
+          if (entry.writer === writer) continue
+          entry.writer = writer
+          entry.settledMs = -1
         }
         for (const [path, entry] of watched.entries) {
           // One pass at a time over a log: one that is listed again must find its entry while the old pass goes on.
@@ -346,8 +360,8 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
           for (const entry of entries.values()) {
             seen += 1
             if (seen % CHUNK === 0) yield* Effect.yieldNow
-            // Rotated on every pass, or never: nothing to look out for in between.
-            if (entry.applied.limits.maxSize <= 0) continue
+            // Rotated on every pass, or never, or written by nobody: nothing to look out for in between.
+            if (entry.applied.limits.maxSize <= 0 || entry.writer !== "running") continue
             if (entry.rotating) {
               nextMs = Math.min(nextMs, nowMs + ROTATING_LOOK_MS)
               continue

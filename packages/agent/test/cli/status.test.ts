@@ -13,6 +13,7 @@ const SEEN = {
   activeBytes: 3,
   files: 2,
   totalBytes: 2_003,
+  writer: "running" as const,
   policy: "canary",
   mode: "observe" as const,
   limits: { maxSize: 7, maxFiles: 2, compression: "none" },
@@ -72,6 +73,7 @@ it("a source that fails now is told of as it is now, and so is a log that can't 
     files: null,
     activeBytes: null,
     totalBytes: null,
+    writer: null,
     policy: null,
     mode: null,
     limits: LIMITS,
@@ -106,6 +108,18 @@ it("a problem with the path of a listed log stands in that log's row", () => {
       failing: [{ ...problem("source", LOG.path), since: null }],
     },
   ])
+})
+
+it("a log whose container has ended fails to rotate or reopen no more, and whatever else fails is told", () => {
+  const states = statesOf(
+    [LOG, failed("rotate", LOG.path)],
+    [LOG, { ...failed("scan", LOG.path), data: { ...failed("scan", LOG.path).data, step: "compress" } } as CoreFact],
+  )
+  const failing = (writer: "stopped" | "surplus"): ReadonlyArray<string> =>
+    statusRows({ logs: [{ log: LOG, steps: [], ...SEEN, writer }], problems: [] }, states, POLICY).flatMap((row) =>
+      row.failing.map(({ step }) => step),
+    )
+  expect([failing("stopped"), failing("surplus")]).toEqual([["compress"], ["rotate", "compress"]])
 })
 
 it("what waits for the same reason is one line, with how many they are and since when", () => {
