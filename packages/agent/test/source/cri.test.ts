@@ -11,7 +11,8 @@ const fakeRuntime = async (): Promise<FakeRuntime> => {
   onTestFinished(() => runtime.stop())
   return runtime
 }
-const listed = "ListContainers " + JSON.stringify({ filter: { id: "", state: { state: 1 }, podSandboxId: "" } })
+/** What every list asks. */
+const listed = ["ListContainers", "ListPodSandbox"].map((method) => `${method} {"filter":null}`)
 const nothing = { logs: [], problems: [] }
 
 test("a running container becomes a log with the names that its labels give", async () => {
@@ -61,26 +62,14 @@ test("a runtime that tells nothing of pods gives logs without labels", async () 
   expect([logs, labels]).toEqual([[logOf("app")], new Map([[logOf("app").path, {}]])])
 })
 
-test("the runtime is asked for running containers only, and what it lists beside them is left out", async () => {
-  const runtime = await fakeRuntime()
-  runtime.containers = [
-    container("app", { state: EXITED }),
-    container("other", { state: 0 }),
-    container("odd", { state: 9 }),
-  ]
-  const source = await opened(cri({ endpoint: runtime.socket }))
-  expect(await source.list()).toEqual(nothing)
-  expect(runtime.calls).toEqual([listed])
-})
-
-test("one list is one ListContainers, and a container and its pod are asked about once in their lives", async () => {
+test("one list is one ListContainers and one ListPodSandbox, and a container and its pod are asked about once in their lives", async () => {
   const runtime = await fakeRuntime()
   runtime.containers = [container("app"), container("proxy")]
   const source = await opened(cri({ endpoint: runtime.socket }))
   const all = { logs: [logOf("app"), logOf("proxy")], problems: [] }
   expect([await source.list(), await source.list(), await source.list()]).toEqual([all, all, all])
   const asked = ["PodSandboxStatus sandbox-1", "ContainerStatus id-app", "ContainerStatus id-proxy"]
-  expect(runtime.calls).toEqual([listed, ...asked, listed, listed])
+  expect(runtime.calls).toEqual([...listed, ...asked, ...listed, ...listed])
 })
 
 test("a container that went away is forgotten, and asked about again should it come back", async () => {
@@ -102,14 +91,18 @@ test("a container without a log is left out in silence, and not asked about agai
   expect(runtime.calls.filter((call) => call === "ContainerStatus id-quiet")).toHaveLength(1)
 })
 
-test("a container that ended after the list was made is left out in silence", async () => {
+test("a container that ended, or was removed, after the list was made is none that runs, in silence", async () => {
   const runtime = await fakeRuntime()
-  runtime.containers = [container("app"), container("done", { stateByNow: EXITED }), container("gone")]
+  const bare = { sandbox: "sandbox-2", logPath: "/logs/done.log", labels: {} }
+  runtime.containers = [container("app"), container("done", { ...bare, stateByNow: EXITED })]
+  const done = { path: "/logs/done.log", containerId: "id-done" }
+  const source = await opened(cri({ endpoint: runtime.socket }))
+  expect(await source.list()).toEqual({ logs: [logOf("app"), done], stopped: [done.path], problems: [] })
+  runtime.containers = [container("app"), container("gone")]
   runtime.fault = (method, about) =>
     method === "ContainerStatus" && about === "id-gone"
       ? { code: status.NOT_FOUND, details: "an error occurred: not found" }
       : null
-  const source = await opened(cri({ endpoint: runtime.socket }))
   expect(await source.list()).toEqual({ logs: [logOf("app")], problems: [] })
 })
 

@@ -25,15 +25,34 @@ const schema = protobuf.parse(`
   }
   message ContainerStatusRequest { string container_id = 1; bool verbose = 2; }
   message ContainerStatusResponse { ContainerStatus status = 1; map<string, string> info = 2; }
-  message PodSandboxStatus { string id = 1; int64 created_at = 4; map<string, string> labels = 7; map<string, string> annotations = 8; }
+  message PodSandboxMetadata { string name = 1; string uid = 2; string namespace = 3; uint32 attempt = 4; }
+  enum PodSandboxState { SANDBOX_READY = 0; SANDBOX_NOTREADY = 1; }
+  message PodSandbox {
+    string id = 1; PodSandboxMetadata metadata = 2; PodSandboxState state = 3; int64 created_at = 4;
+    map<string, string> labels = 5; map<string, string> annotations = 6; string runtime_handler = 7;
+  }
+  message PodSandboxStateValue { PodSandboxState state = 1; }
+  message PodSandboxFilter { string id = 1; PodSandboxStateValue state = 2; map<string, string> label_selector = 3; }
+  message ListPodSandboxRequest { PodSandboxFilter filter = 1; }
+  message ListPodSandboxResponse { repeated PodSandbox items = 1; }
+  message PodSandboxStatus {
+    string id = 1; PodSandboxMetadata metadata = 2; PodSandboxState state = 3; int64 created_at = 4;
+    map<string, string> labels = 7; map<string, string> annotations = 8;
+  }
   message PodSandboxStatusRequest { string pod_sandbox_id = 1; bool verbose = 2; }
   message PodSandboxStatusResponse { PodSandboxStatus status = 1; map<string, string> info = 2; }
   message ReopenContainerLogRequest { string container_id = 1; }
   message ReopenContainerLogResponse {}
 `).root
 
-export type Method = "ListContainers" | "ContainerStatus" | "PodSandboxStatus" | "ReopenContainerLog"
-const METHODS: ReadonlyArray<Method> = ["ListContainers", "ContainerStatus", "PodSandboxStatus", "ReopenContainerLog"]
+const METHODS = [
+  "ListContainers",
+  "ListPodSandbox",
+  "ContainerStatus",
+  "PodSandboxStatus",
+  "ReopenContainerLog",
+] as const
+export type Method = (typeof METHODS)[number]
 
 export interface FakeContainer {
   readonly id: string
@@ -46,6 +65,12 @@ export interface FakeContainer {
   readonly labels?: Readonly<Record<string, string>>
 }
 
+export interface PodName {
+  readonly name: string
+  readonly namespace: string
+  readonly uid: string
+}
+
 /** What a call comes to instead of its answer. */
 export type Fault =
   | { readonly code: number; readonly details: string }
@@ -55,13 +80,17 @@ export type Fault =
   | { readonly after: Promise<unknown> }
   | null
 
+export const CREATED = 0
 export const RUNNING = 1
 export const EXITED = 2
+export const UNKNOWN = 3
 
 export class FakeRuntime {
   readonly socket: string
   /** As ListContainers gives them. Replace it to have some come or go. */
   containers: ReadonlyArray<FakeContainer> = []
+  /** Sandboxes that ListPodSandbox gives beside those of the containers, and what they are called. */
+  sandboxes: Readonly<Record<string, PodName>> = {}
   /** JSON of the verbose answer, by sandbox. */
   info: Readonly<Record<string, unknown>> = {}
   /** A pod's labels, by sandbox. */
@@ -138,6 +167,17 @@ export class FakeRuntime {
     rmSync(this.socket, { force: true })
   }
 
+  #podName(sandbox: string): PodName {
+    const labels = this.containers.find((one) => one.sandbox === sandbox)?.labels ?? {}
+    return (
+      this.sandboxes[sandbox] ?? {
+        name: labels["io.kubernetes.pod.name"] ?? sandbox,
+        namespace: labels["io.kubernetes.pod.namespace"] ?? "default",
+        uid: labels["io.kubernetes.pod.uid"] ?? sandbox,
+      }
+    )
+  }
+
   #answer(
     method: Method,
     about: string,
@@ -155,6 +195,11 @@ export class FakeRuntime {
         }))
         return reply(null, { containers })
       }
+      case "ListPodSandbox": {
+        const ids = new Set([...this.containers.map(({ sandbox }) => sandbox), ...Object.keys(this.sandboxes)])
+        const items = [...ids].map((id) => ({ id, metadata: this.#podName(id), createdAt: "1" }))
+        return reply(null, { items })
+      }
       case "ContainerStatus": {
         if (container === undefined) return reply({ code: status.NOT_FOUND, details: `no container ${about}` })
         const { id, logPath, state = RUNNING, stateByNow = state } = container
@@ -163,7 +208,13 @@ export class FakeRuntime {
       case "PodSandboxStatus": {
         const info = this.info[about]
         const labels = this.podLabels[about] ?? {}
-        const status = { id: about, createdAt: "1", labels, annotations: { none: "of these" } }
+        const status = {
+          id: about,
+          metadata: this.#podName(about),
+          createdAt: "1",
+          labels,
+          annotations: { none: "of these" },
+        }
         return reply(null, { status, info: info === undefined ? {} : { info: JSON.stringify(info) } })
       }
       case "ReopenContainerLog":

@@ -36,16 +36,22 @@ export class Opened {
     this.source = source
     this.close = close
   }
-  /** Logs, those of them that are dormant where the source knows of such, and problems, or the error. */
+  /** Logs, those of them that are dormant where the source knows of such, or stopped if any is, and problems, or the error. */
   list(): Promise<
-    | { logs: ReadonlyArray<Log>; dormant?: ReadonlyArray<string>; problems: ReadonlyArray<PlainError> }
+    | {
+        logs: ReadonlyArray<Log>
+        dormant?: ReadonlyArray<string>
+        stopped?: ReadonlyArray<string>
+        problems: ReadonlyArray<PlainError>
+      }
     | { error: PlainError }
   > {
     return Effect.runPromise(
       Effect.match(this.source.list, {
         onFailure: (error) => ({ error: plain(error) }),
-        onSuccess: ({ dormant, logs, problems }) => ({
+        onSuccess: ({ dormant, logs, problems, stopped = new Set<string>() }) => ({
           logs,
+          ...(stopped.size === 0 ? {} : { stopped: [...stopped] }),
           ...(dormant === undefined ? {} : { dormant: [...dormant] }),
           problems: problems.map(plain),
         }),

@@ -1,13 +1,18 @@
 /**
- * The source `cri`: the running containers of a container runtime, by its CRI socket. Source of the rules: the kubelet's container log
- * manager (pkg/kubelet/logs). Lists and reopens; touches no file.
+ * The source `cri`: the containers of a container runtime, by its CRI socket: those that run, and those that have ended, as far as the runtime or
+ * their pods' directories tell of them. Source of the rules: the kubelet's container log manager (pkg/kubelet/logs). Lists and reopens; writes to
+ * no file.
  */
-import { type Labels, type Log, type Logs, type Source, SourceError } from "@cordwood/core"
-import { Effect } from "effect"
+import { directoryOf, type Log, type Logs, nameOf, type Source, SourceError } from "@cordwood/core"
+import { Clock, Effect } from "effect"
 import * as z from "zod"
-import type { CallFailure, RuntimeClient } from "./client.ts"
-import { CONTAINER_RUNNING, type Container } from "./messages.ts"
-import { logPathProblem, pathProblem } from "./log-path.ts"
+import type { RuntimeClient } from "./client.ts"
+import { isNewer, labelOf } from "./container.ts"
+import { errorsOf } from "./failure.ts"
+import { Inquiry } from "./inquiry.ts"
+import { CONTAINER_EXITED, CONTAINER_RUNNING, type Container } from "./messages.ts"
+import { pathProblem } from "./log-path.ts"
+import { freshAmong, NO_FILES, PodDirectories, type PodFiles } from "./pod-directory.ts"
 import { readOptions, type SourceFactory, Timeout } from "../source-factory.ts"
 
 /** The kubelet's default (`containerRuntimeEndpoint`). */
@@ -15,10 +20,13 @@ const DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 const DEFAULT_TIMEOUT_MS = 10_000
 /** A socket's address has room for this many bytes on Linux (`sun_path`, less its end). */
 const MAX_SOCKET_PATH_BYTES = 107
-/** Calls at a time when many containers are new: enough to be quick on start, few enough not to be felt by the kubelet. */
-const STATUS_CALLS_AT_A_TIME = 8
-/** Time for all statuses of one list together, in timeouts of one call. Those not reached are asked first by the next list. */
-const STATUS_TIMEOUTS = 2
+/** A look into the pods' directories that takes longer is stuck on a dead disk. */
+const READ_WITHIN_MS = 10_000
+/**
+ * CRI-O lists a container once it has been created, and conmon has made its log file by then: a file that was written to within this time may be
+ * such a one's.
+ */
+const CREATED_WITHIN_MS = 10_000
 
 const endpointProblem = (endpoint: string): string | null => {
   const path = socketPathOf(endpoint)
@@ -80,164 +88,166 @@ export const criSource = (options: CriOptions): SourceFactory => {
   }
 }
 
-/** What a container's pod has for it. `directory`: of its logs; null where the runtime doesn't tell it. */
-interface Pod {
-  readonly directory: string | null
-  readonly labels: Labels
+/** A log, and the pod that it is of. */
+interface OfPod {
+  readonly log: Log
+  readonly sandbox: string
+}
+interface Owner {
+  readonly container: Container
+  readonly log: Log
 }
 
-/** What became of asking for a container. It is asked once in its life, so this is kept while the container is listed. */
-type Known =
-  | { readonly kind: "log"; readonly log: Log }
-  /** It writes no log. */
-  | { readonly kind: "silent" }
-  | { readonly kind: "refused"; readonly problem: SourceError }
-
 const sourceOf = (name: string, socket: string, timeoutMs: number, client: RuntimeClient): Source => {
-  const known = new Map<string, Known>()
-  /** Containers whose last asking failed, so that the next list asks those first that nothing is known of. */
-  const troubled = new Map<string, SourceError>()
-  /** By the id of its sandbox. */
-  const pods = new Map<string, Pod>()
+  const errors = errorsOf(name, timeoutMs)
+  const inquiry = new Inquiry(client, timeoutMs, errors)
+  const directories = new PodDirectories()
+  /** Logs on disk that no container of the last list has; null before the first one. */
+  let ownerless: ReadonlySet<string> | null = null
 
-  const failed = (op: "list" | "reopen", target: string, failure: CallFailure): SourceError =>
-    new SourceError({
-      source: name,
-      op,
-      target,
-      reason: failure.reason,
-      detail: failure.detail,
-      hint: hintFor(failure, timeoutMs),
-    })
-  const invalid = (target: string, detail: string, hint: string): SourceError =>
-    new SourceError({ source: name, op: "list", target, reason: "Invalid", detail, hint })
-
-  const podOf = (sandbox: string): Effect.Effect<Pod, CallFailure> => {
-    const pod = pods.get(sandbox)
-    if (pod !== undefined) return Effect.succeed(pod)
-    return client.call("PodSandboxStatus", { podSandboxId: sandbox, verbose: true }).pipe(
-      Effect.map(({ info, status }): Pod => ({ directory: logDirectoryIn(info), labels: status?.labels ?? {} })),
-      Effect.catchIf(
-        (failure) => failure.unimplemented,
-        () => Effect.succeed<Pod>({ directory: null, labels: {} }),
-      ),
-      Effect.tap((found) => Effect.sync(() => pods.set(sandbox, found))),
-    )
-  }
-
-  /** Asks for one container and keeps the answer; never fails. Marks it as asked, and as answered if that came to an end. */
-  const ask = (container: Container, asked: Set<string>, answered: Set<string>): Effect.Effect<void> =>
-    Effect.gen(function* () {
-      asked.add(container.id)
-      const { directory } = yield* podOf(container.podSandboxId)
-      const { status } = yield* client.call("ContainerStatus", { containerId: container.id })
-      if (status === null) {
-        const detail = "the runtime's answer to ContainerStatus holds no status"
-        troubled.set(container.id, invalid(labelOf(container), detail, "see the runtime's own log"))
-        return
-      }
-      // It has ended since the list was made, and the next list won't name it.
-      if (status.state !== CONTAINER_RUNNING) return
-      known.set(container.id, read(container, status.logPath, directory))
-      troubled.delete(container.id)
-    }).pipe(
-      Effect.catch((failure) =>
-        Effect.sync(() => {
-          troubled.set(container.id, failed("list", labelOf(container), failure))
-        }),
-      ),
-      Effect.andThen(Effect.sync(() => void answered.add(container.id))),
-    )
-
-  const read = (container: Container, path: string, directory: string | null): Known => {
-    if (path === "") return { kind: "silent" }
-    const problem = logPathProblem(path, directory)
-    if (problem === null) return { kind: "log", log: logOf(container, path) }
-    const detail = `the runtime names a log path that may not be touched: ${problem} (${labelOf(container)})`
-    const hint =
-      "nothing was done to it; look at how the container's log path was set, and whether the runtime can be trusted"
-    return { kind: "refused", problem: invalid(path, detail, hint) }
-  }
+  const containers = client.call("ListContainers", {}).pipe(
+    Effect.map((response) => new Map(response.containers.map((one) => [one.id, one]))),
+    Effect.mapError((failure) => errors.failed("list", socket, failure)),
+  )
+  /** Every pod that the runtime has, also those without a container. Where it can't say, what containers tell must do. */
+  const sandboxes = client.call("ListPodSandbox", {}).pipe(
+    Effect.map(({ items }) => ({ ids: items.map(({ id }) => id), problems: [] })),
+    Effect.catch((failure) =>
+      Effect.succeed({ ids: [], problems: failure.unimplemented ? [] : [errors.failed("list", socket, failure)] }),
+    ),
+  )
 
   const list: Effect.Effect<Logs, SourceError> = Effect.gen(function* () {
-    const { containers } = yield* client
-      .call("ListContainers", { filter: { state: { state: CONTAINER_RUNNING } } })
-      .pipe(Effect.mapError((failure) => failed("list", socket, failure)))
-    // The filter is the peer's to apply; the kubelet looks again too.
-    const running = new Map(containers.filter(({ state }) => state === CONTAINER_RUNNING).map((one) => [one.id, one]))
-    const sandboxes = new Set([...running.values()].map(({ podSandboxId }) => podSandboxId))
-    for (const id of known.keys()) if (!running.has(id)) known.delete(id)
-    for (const id of pods.keys()) if (!sandboxes.has(id)) pods.delete(id)
-    const before = new Map(troubled)
-    troubled.clear()
+    const [listed, pods] = yield* Effect.all([containers, sandboxes], { concurrency: 2 })
+    const unreached = yield* inquiry.about(listed, pods.ids)
+    const { owners, problems, unsure } = gather(listed.values())
+    const { files, problems: onDisk } = yield* lookAround
+    const gone = yield* goneFor(listed, owners, unsure, files)
 
-    const asked = new Set<string>()
-    const answered = new Set<string>()
-    const unknown = [...running.values()].filter(({ id }) => !known.has(id))
-    const askedFirst = unknown.toSorted((a, b) => Number(before.has(a.id)) - Number(before.has(b.id)))
-    // By pod, so that its directory is asked for once; pods side by side.
-    yield* Effect.forEach(
-      Map.groupBy(askedFirst, ({ podSandboxId }) => podSandboxId).values(),
-      (pod) => Effect.forEach(pod, (one) => ask(one, asked, answered), { discard: true }),
-      { concurrency: STATUS_CALLS_AT_A_TIME, discard: true },
-    ).pipe(Effect.timeoutOption(STATUS_TIMEOUTS * timeoutMs))
-
-    const unreached: Array<SourceError> = []
-    for (const container of unknown) {
-      if (answered.has(container.id)) continue
-      const problem = notReached(container)
-      if (asked.has(container.id)) troubled.set(container.id, problem)
-      else unreached.push(problem)
+    const running: Array<OfPod> = []
+    const ended: Array<OfPod> = []
+    for (const { container, log } of owners.values()) {
+      const state = inquiry.stateOf(container)
+      const one = { log, sandbox: container.podSandboxId }
+      if (state === CONTAINER_RUNNING) running.push(one)
+      else if (state === CONTAINER_EXITED && !unsure.has(log) && !files.isGone(log.path)) ended.push(one)
     }
-    const { problems, ...found } = gather(running.values(), before)
-    return { ...found, problems: [...problems, ...unreached] }
+    const all = [...running, ...ended, ...gone]
+    const ofPods = pods.ids.flatMap((id) => inquiry.troubleOf(id) ?? [])
+    return {
+      logs: all.map(({ log }) => log),
+      labels: new Map(all.map(({ log, sandbox }) => [log.path, inquiry.labelsOf(sandbox)])),
+      stopped: new Set([...ended, ...gone].map(({ log }) => log.path)),
+      problems: [...problems, ...unreached, ...pods.problems, ...ofPods, ...onDisk],
+    }
   })
 
-  const notReached = (container: Container): SourceError =>
-    new SourceError({
-      source: name,
-      op: "list",
-      target: labelOf(container),
-      reason: "DeadlineExceeded",
-      detail: `nothing is known of it yet: the runtime is too slow to be asked about every new container within ${STATUS_TIMEOUTS * timeoutMs} ms`,
-      hint: "it is asked about by the next list; see the runtime's own log",
-    })
-
-  const gather = (running: Iterable<Container>, before: ReadonlyMap<string, SourceError>): Logs => {
-    const byPath = new Map<string, { readonly container: Container; readonly log: Log }>()
+  /** Whose each path is: the running container's; of those that don't run, the one's that may yet; of two alike, the newer one's. */
+  const gather = (
+    listed: Iterable<Container>,
+  ): {
+    readonly owners: ReadonlyMap<string, Owner>
+    readonly problems: ReadonlyArray<SourceError>
+    readonly unsure: Unsure
+  } => {
+    const owners = new Map<string, Owner>()
     const problems: Array<SourceError> = []
-    for (const container of running) {
-      const found = known.get(container.id)
-      const trouble = troubled.get(container.id)
+    const unsure = new Unsure()
+    for (const container of listed) {
+      const found = inquiry.knownOf(container)
+      const trouble = inquiry.troubleOf(container.id)
+      if (found === undefined || found.kind === "refused") unsure.add(container)
       if (found?.kind === "refused") problems.push(found.problem)
       else if (found?.kind === "log") {
-        const other = byPath.get(found.log.path)
-        if (other === undefined) byPath.set(found.log.path, { container, log: found.log })
-        else {
-          const later = isNewer(container, other.container) ? container : other.container
-          if (later === container) byPath.set(found.log.path, { container, log: found.log })
-          problems.push(shared(found.log.path, later, later === container ? other.container : container))
-        }
-      } else if (trouble !== undefined) {
-        // Gone between the list and the question: nothing is wrong, unless the next list names it again.
-        if (trouble.reason !== "NotFound" || before.has(container.id)) problems.push(trouble)
-      }
+        const owner = { container, log: found.log }
+        const other = owners.get(found.log.path)
+        const [taken, left] = other === undefined || precedes(owner, other) ? [owner, other] : [other, owner]
+        owners.set(found.log.path, taken)
+        if (left !== undefined && inquiry.stateOf(left.container) === CONTAINER_RUNNING)
+          problems.push(shared(taken, left))
+      } else if (trouble !== undefined) problems.push(trouble)
     }
-    const found = [...byPath.values()]
-    const labels = found.map(
-      ({ container, log }) => [log.path, pods.get(container.podSandboxId)?.labels ?? {}] as const,
-    )
-    return { logs: found.map(({ log }) => log), labels: new Map(labels), problems }
+    return { owners, problems, unsure }
+  }
+  const precedes = ({ container: a }: Owner, { container: b }: Owner): boolean => {
+    const rank = (container: Container): number => {
+      const state = inquiry.stateOf(container)
+      return state === CONTAINER_RUNNING ? 2 : state === CONTAINER_EXITED ? 0 : 1
+    }
+    return rank(a) > rank(b) || (rank(a) === rank(b) && isNewer(a, b))
+  }
+  const shared = ({ container: taken, log }: Owner, { container: left }: Owner): SourceError => {
+    const detail = `two running containers have this log path: ${labelOf(taken)}, which is the newer one and is looked after, and ${labelOf(left)}`
+    const hint = "give each container a log path of its own: what the older one writes may be torn apart"
+    return errors.listed("Invalid", log.path, detail, hint)
   }
 
-  const shared = (path: string, taken: Container, left: Container): SourceError => {
-    const detail = `two running containers have this log path: ${labelOf(taken)}, which is the newer one and is looked after, and ${labelOf(left)}`
-    return invalid(
-      path,
-      detail,
-      "give each container a log path of its own: what the older one writes may be torn apart",
-    )
-  }
+  /** What lies in the directories of the pods whose logs lie as the kubelet lays them out. */
+  const lookAround = Effect.gen(function* () {
+    const homes = new Set(Array.from(inquiry.homes, ({ directory }) => directory))
+    const [first] = homes
+    if (first === undefined) return { files: NO_FILES, problems: [] }
+    const nowMs = yield* Clock.currentTimeMillis
+    const read = yield* onDisk((signal) => directories.read(homes, nowMs, signal))
+    if (read === null) {
+      const detail = `the logs in it were not found within ${READ_WITHIN_MS} ms`
+      const hint = "check the disk; running containers are looked after meanwhile"
+      return { files: NO_FILES, problems: [errors.listed("DeadlineExceeded", directoryOf(first), detail, hint)] }
+    }
+    const problems = read.cut.map((directory) => {
+      const detail =
+        "it holds more names than are looked at, and the logs of containers that are gone may be among the others"
+      return errors.listed("LeftAlone", directory, detail, "look at what makes them, and remove those that are no logs")
+    })
+    return { files: read, problems }
+  })
+  const onDisk = <A>(look: (signal: AbortSignal) => Promise<A>): Effect.Effect<A | null> =>
+    Effect.promise(look).pipe(Effect.timeoutOrElse({ duration: READ_WITHIN_MS, orElse: () => Effect.succeed(null) }))
+
+  /**
+   * Logs on disk whose container is gone for sure. A container is listed before its log is there: so a log that was found by an earlier look than
+   * the list is nobody's if nobody has it there. The first look comes after its list; there another list tells.
+   */
+  const goneFor = (
+    listed: ReadonlyMap<string, Container>,
+    owners: ReadonlyMap<string, Owner>,
+    unsure: Unsure,
+    files: PodFiles,
+  ): Effect.Effect<ReadonlyArray<OfPod>> =>
+    Effect.gen(function* () {
+      const homes = new Map(Array.from(inquiry.homes, (home) => [home.directory, home]))
+      const found = new Map<string, OfPod>()
+      for (const [directory, names] of files.logs) {
+        const home = homes.get(directoryOf(directory))
+        if (home === undefined) continue
+        const { namespace, pod, podUid, sandbox } = home
+        for (const name of names) {
+          const path = `${directory}/${name}`
+          if (owners.has(path)) continue
+          found.set(path, { log: { path, namespace, pod, podUid, container: nameOf(directory) }, sandbox })
+        }
+      }
+      let before = ownerless
+      ownerless = new Set(found.keys())
+      if (before === null && found.size > 0) {
+        const again = yield* Effect.option(containers)
+        if (again._tag === "Some") {
+          before = ownerless
+          for (const container of again.value.values()) if (!listed.has(container.id)) unsure.add(container)
+        }
+      }
+      const certain = [...found.values()].filter(({ log }) => before?.has(log.path) === true && !unsure.has(log))
+      const nowMs = yield* Clock.currentTimeMillis
+      const fresh = yield* onDisk((signal) =>
+        freshAmong(
+          certain.map(({ log }) => log.path),
+          nowMs,
+          CREATED_WITHIN_MS,
+          signal,
+        ),
+      )
+      return fresh === null ? [] : certain.filter(({ log }) => !fresh.has(log.path))
+    })
 
   const reopen: Source["reopen"] = (log) => {
     if (log.containerId === undefined) {
@@ -249,66 +259,26 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
     }
     return client.call("ReopenContainerLog", { containerId: log.containerId }).pipe(
       Effect.as("told" as const),
-      Effect.mapError((failure) => failed("reopen", log.path, failure)),
+      Effect.mapError((failure) => errors.failed("reopen", log.path, failure)),
     )
   }
 
   return { name, list, reopen }
 }
 
-/** A container as people know it; its id where it has no labels. */
-const labelOf = ({ id, labels }: Container): string => {
-  const pod = labels["io.kubernetes.pod.name"]
-  const named = [labels["io.kubernetes.pod.namespace"], pod, labels["io.kubernetes.container.name"]]
-  return pod === undefined
-    ? `container ${id}`
-    : `container ${id} (${named.filter((part) => part !== undefined).join("/")})`
-}
+/** Pods with a container of which it isn't known where it writes: nothing of theirs is said to have ended. Of a container without a pod: all pods. */
+class Unsure {
+  readonly #uids = new Set<string>()
+  #any = false
+  #all = false
 
-const logOf = ({ id, labels }: Container, path: string): Log => {
-  const field = <K extends string>(key: K, label: string): { readonly [P in K]?: string } => {
-    const value = labels[label]
-    return (value === undefined || value === "" ? {} : { [key]: value }) as { readonly [P in K]?: string }
+  add({ labels }: Container): void {
+    const uid = labels["io.kubernetes.pod.uid"] ?? ""
+    this.#any = true
+    if (uid === "") this.#all = true
+    else this.#uids.add(uid)
   }
-  return {
-    path,
-    ...field("namespace", "io.kubernetes.pod.namespace"),
-    ...field("pod", "io.kubernetes.pod.name"),
-    ...field("podUid", "io.kubernetes.pod.uid"),
-    ...field("container", "io.kubernetes.container.name"),
-    containerId: id,
-  }
-}
-
-const isNewer = (a: Container, b: Container): boolean => BigInt(a.createdAt) > BigInt(b.createdAt)
-
-/** Where containerd puts the sandbox's configuration: JSON under `info`. CRI-O tells nothing of the kind. */
-const PodInfo = z.object({ config: z.object({ log_directory: z.string().min(1) }) })
-const logDirectoryIn = (info: Readonly<Record<string, string>>): string | null => {
-  try {
-    return PodInfo.parse(JSON.parse(info["info"] ?? "null")).config.log_directory
-  } catch {
-    return null
-  }
-}
-
-/** The socket is in the source's name, with which every message begins. */
-const hintFor = ({ errno, method, reason, unimplemented }: CallFailure, timeoutMs: number): string => {
-  if (unimplemented) {
-    return `what answers there doesn't know ${method} of CRI v1: use containerd 1.6 or later with its CRI plugin enabled, or CRI-O 1.20 or later`
-  }
-  switch (reason) {
-    case "Unavailable":
-      return errno === "EACCES" || errno === "EPERM"
-        ? "run the agent as root, or let its user open the socket"
-        : "check that the container runtime runs (systemctl status containerd) and that endpoint names its socket; it is tried again by itself"
-    case "DeadlineExceeded":
-      return `the runtime is stuck or overloaded: see its own log; if it is just slow, raise the source's timeout (${timeoutMs} ms)`
-    case "NotFound":
-      return "the container has ended meanwhile: nothing to do"
-    case "Invalid":
-      return "check that endpoint names a container runtime's CRI socket"
-    default:
-      return "see the message and the runtime's own log; it is tried again on the next pass"
+  has({ podUid }: Log): boolean {
+    return this.#all || (podUid === undefined ? this.#any : this.#uids.has(podUid))
   }
 }

@@ -4,8 +4,9 @@
  */
 import type { IMapField, INamespace } from "protobufjs"
 
-/** `CONTAINER_RUNNING` of `enum ContainerState`. Enums are int32 on the wire, and numbers here: an unknown one is no error. */
+/** Of `enum ContainerState`. Enums are int32 on the wire, and numbers here: an unknown one is no error. */
 export const CONTAINER_RUNNING = 1
+export const CONTAINER_EXITED = 2
 
 export interface Container {
   readonly id: string
@@ -19,18 +20,26 @@ export interface Container {
 /** What is sent and what comes back, by method. A message that was not there is null, everything else has its default. */
 export interface Calls {
   readonly ListContainers: {
-    readonly request: { readonly filter: { readonly state: { readonly state: number } } }
+    /** Without a filter: containers of every state. */
+    readonly request: {}
     readonly response: { readonly containers: ReadonlyArray<Container> }
   }
   readonly ContainerStatus: {
     readonly request: { readonly containerId: string }
     readonly response: { readonly status: { readonly state: number; readonly logPath: string } | null }
   }
+  readonly ListPodSandbox: {
+    readonly request: {}
+    readonly response: { readonly items: ReadonlyArray<{ readonly id: string }> }
+  }
   readonly PodSandboxStatus: {
     readonly request: { readonly podSandboxId: string; readonly verbose: true }
     /** Values of `info` are JSON, different for every runtime. `labels` are the pod's, as they were when it began. */
     readonly response: {
-      readonly status: { readonly labels: Readonly<Record<string, string>> } | null
+      readonly status: {
+        readonly metadata: { readonly name: string; readonly uid: string; readonly namespace: string } | null
+        readonly labels: Readonly<Record<string, string>>
+      } | null
       readonly info: Readonly<Record<string, string>>
     }
   }
@@ -42,8 +51,6 @@ const textByText = (id: number): IMapField => ({ keyType: "string", type: "strin
 
 export const MESSAGES: INamespace = {
   nested: {
-    ContainerStateValue: { fields: { state: { type: "int32", id: 1 } } },
-    ContainerFilter: { fields: { state: { type: "ContainerStateValue", id: 2 } } },
     Container: {
       fields: {
         id: { type: "string", id: 1 },
@@ -55,12 +62,22 @@ export const MESSAGES: INamespace = {
     },
     ContainerStatus: { fields: { state: { type: "int32", id: 3 }, logPath: { type: "string", id: 15 } } },
 
-    ListContainersRequest: { fields: { filter: { type: "ContainerFilter", id: 1 } } },
+    ListContainersRequest: { fields: {} },
     ListContainersResponse: { fields: { containers: { rule: "repeated", type: "Container", id: 1 } } },
     ContainerStatusRequest: { fields: { containerId: { type: "string", id: 1 } } },
     ContainerStatusResponse: { fields: { status: { type: "ContainerStatus", id: 1 } } },
+    PodSandbox: { fields: { id: { type: "string", id: 1 } } },
+    ListPodSandboxRequest: { fields: {} },
+    ListPodSandboxResponse: { fields: { items: { rule: "repeated", type: "PodSandbox", id: 1 } } },
     PodSandboxStatusRequest: { fields: { podSandboxId: { type: "string", id: 1 }, verbose: { type: "bool", id: 2 } } },
-    PodSandboxStatus: { fields: { labels: textByText(7) } },
+    PodSandboxMetadata: {
+      fields: {
+        name: { type: "string", id: 1 },
+        uid: { type: "string", id: 2 },
+        namespace: { type: "string", id: 3 },
+      },
+    },
+    PodSandboxStatus: { fields: { metadata: { type: "PodSandboxMetadata", id: 2 }, labels: textByText(7) } },
     PodSandboxStatusResponse: { fields: { status: { type: "PodSandboxStatus", id: 1 }, info: textByText(2) } },
     ReopenContainerLogRequest: { fields: { containerId: { type: "string", id: 1 } } },
     ReopenContainerLogResponse: { fields: {} },
