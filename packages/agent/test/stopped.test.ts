@@ -196,15 +196,15 @@ describe("what a container that has ended leaves", () => {
     }),
   )
 
-  it.effect("is seen to even if it ends while a pass over its log is under way", () =>
+  it.effect("is planned for anew if it ended while what was planned for it as a running one was being stored", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)
       const place = stage()
       const container = new Container(place)
-      leave(place, { "0.log": "", [`0.log.${STAMP}`]: "closed" })
+      leave(place, { "0.log": "" })
+      place.world.openWriter(pathOf(0))
       container.is(0, "running")
-      // The pass has planned, and stores what it saw, when the container is listed as ended.
-      let slow = true
+      const delay = { millis: 0 }
       const journal: AgentPorts["journal"] = (settings, decode) =>
         Layer.provide(
           Layer.effect(
@@ -212,20 +212,24 @@ describe("what a container that has ended leaves", () => {
             Effect.map(Effect.service(Journal), (inner) => ({
               ...inner,
               append: (events: ReadonlyArray<Unstored>) =>
-                slow ? Effect.delay(inner.append(events), "12 seconds") : inner.append(events),
+                Effect.suspend(() => Effect.delay(inner.append(events), delay.millis)),
             })),
           ),
           place.ports.journal(settings, decode),
         )
       const ports = { ...place.ports, journal }
-      const agent = yield* agentOf({ ...place, ports }, () => [], on(container, { compression: "plain" }))
+      const agent = yield* agentOf({ ...place, ports }, () => [], on(container, { mode: "observe" }))
       yield* Effect.forkScoped(agent.run)
-      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("15 seconds")
+      delay.millis = 12_000
+      yield* container.write(0, "more than ten bytes")
+      yield* TestClock.adjust("2 seconds")
       container.is(0, "ended")
-      slow = false
-      yield* TestClock.adjust("40 seconds")
-      yield* until("it is compressed", () => types(place.events).includes("Compressed"))
-      assert.deepStrictEqual(namesOn(place), ["0.log", `0.log.${STAMP}.plain`])
+      yield* TestClock.adjust("20 seconds")
+      delay.millis = 0
+      yield* TestClock.adjust("1 minute")
+      const planned = eventsOf(place, 0).flatMap(({ data, type }) => (type === "Planned" ? [data] : []))
+      assert.deepStrictEqual(planned, [{ steps: [{ step: "rotate", path: pathOf(0) }] }, { steps: [] }])
     }),
   )
 
