@@ -6,7 +6,7 @@ import { status } from "@grpc/grpc-js"
 import { Effect } from "effect"
 import { describe, expect, onTestFinished, test } from "vitest"
 import { cri } from "../../src/source/cri/cri.ts"
-import { MAX_NAMES, PodDirectories } from "../../src/source/cri/pod-directory.ts"
+import { PodDirectories } from "../../src/source/cri/pod-directory.ts"
 import { container, CREATED, EXITED, type FakeContainer, FakeRuntime, UNKNOWN } from "./fake-runtime.ts"
 import { opened, scratch } from "./opened.ts"
 
@@ -409,9 +409,9 @@ describe("the directories of pods", () => {
   test("that hold too many names are looked at in part, and nothing in them is said to be gone", async () => {
     const home = homeIn(scratch())
     put(home, "app/0.log", "proxy/0.log")
-    for (let number = 0; number <= MAX_NAMES; number += 1) writeFileSync(join(home, "app", `x-${number}`), "")
+    for (let number = 0; number < 10; number += 1) writeFileSync(join(home, "app", `x-${number}`), "")
     const { cut, isGone } = await (async () => {
-      const files = await new PodDirectories().read([home], NOW, counting())
+      const files = await new PodDirectories(10).read([home], NOW, counting())
       return { cut: files.cut, isGone: (name: string) => files.isGone(`${home}/${name}`) }
     })()
     expect([cut, ["app/0.log", "app/1.log", "proxy/0.log", "proxy/1.log"].map(isGone)]).toEqual([

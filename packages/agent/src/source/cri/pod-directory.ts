@@ -8,7 +8,7 @@ import { lstat, opendir } from "node:fs/promises"
 import { directoryOf, nameOf } from "@cordwood/core"
 
 /** Names looked at in one directory: a thousand restarts of five files each, and as much again. */
-export const MAX_NAMES = 10_000
+const MAX_NAMES = 10_000
 /** Containers of one pod: Kubernetes' own limits on a pod's size leave room for fewer. */
 const MAX_CONTAINERS = 1_000
 /** Logs of one node: a hundred for each of the pods that a kubelet takes by default. Others are found once these are gone. */
@@ -63,6 +63,11 @@ export const NO_FILES = new PodFiles(new Map(), [], new Set())
 
 export class PodDirectories {
   #readings = new Map<string, Reading>()
+  readonly #maxNames: number
+
+  constructor(maxNames = MAX_NAMES) {
+    this.#maxNames = maxNames
+  }
 
   /** Looks into these directories of pods. Rejects only once it is aborted. `nowMs`: the file system's time, milliseconds since 1970. */
   async read(pods: Iterable<string>, nowMs: number, signal: AbortSignal): Promise<PodFiles> {
@@ -75,7 +80,8 @@ export class PodDirectories {
       most: number,
     ): Promise<ReadonlySet<string>> => {
       const before = this.#readings.get(directory)
-      const reading = await readDirectory(directory, nameOfEntry, most, before, signal)
+      const limits = { names: this.#maxNames, kept: most }
+      const reading = await readDirectory(directory, nameOfEntry, limits, before, signal)
       if (reading === null) return MISSING.names
       if (reading === before || Math.abs(nowMs - reading.changedMs) >= SETTLED_MS) readings.set(directory, reading)
       if (reading.cut) cut.push(directory)
@@ -92,7 +98,7 @@ export class PodDirectories {
           break
         }
         const directory = `${pod}/${name}`
-        const found = await namesIn(directory, logIn, MAX_NAMES)
+        const found = await namesIn(directory, logIn, this.#maxNames)
         logs.set(directory, found)
         room -= found.size
       }
@@ -111,7 +117,7 @@ const isMissing = (error: unknown): boolean =>
 const readDirectory = async (
   directory: string,
   nameOfEntry: (entry: Dirent) => string | undefined,
-  most: number,
+  limits: { readonly names: number; readonly kept: number },
   before: Reading | undefined,
   signal: AbortSignal,
 ): Promise<Reading | null> => {
@@ -126,11 +132,11 @@ const readDirectory = async (
     for await (const entry of await opendir(directory, { bufferSize: NAMES_PER_READ })) {
       signal.throwIfAborted()
       looked += 1
-      const name = looked > MAX_NAMES ? undefined : nameOfEntry(entry)
+      if (looked > limits.names || names.size > limits.kept) break
+      const name = nameOfEntry(entry)
       if (name !== undefined) names.add(name)
-      if (looked > MAX_NAMES || names.size > most) break
     }
-    const cut = looked > MAX_NAMES || names.size > most
+    const cut = looked > limits.names || names.size > limits.kept
     return { state, changedMs: Number(stats.mtimeMs), names, cut }
   } catch (error) {
     signal.throwIfAborted()
