@@ -283,8 +283,8 @@ describe("what a container that has ended leaves", () => {
         eventsOf(place, 0).map(({ data, type }) => [type, type === "Removed" ? data : null]),
         [
           ["Scanned", null],
-          ["Scanned", null],
           ["Removed", { path: `${pathOf(0)}.${STAMP}`, bytes: 6, reason: "missing" }],
+          ["Scanned", null],
         ],
       )
       assert.deepStrictEqual(reopened(place), [])
@@ -445,7 +445,7 @@ describe("what is surplus", () => {
     }),
   )
 
-  it.effect("is not removed while a runtime still writes to it", () =>
+  it.effect("is not removed while a runtime still writes to it, and is once it has come to rest", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)
       const place = stage()
@@ -453,15 +453,19 @@ describe("what is surplus", () => {
       leave(place, { [`0.log.${STAMP}`]: "one", "1.log": "two" })
       for (const number of [0, 1]) container.is(number, "ended")
       const agent = yield* agentOf(place, () => [], on(container))
+      let appends = 0
       place.world.faults = (operation, path) => {
         // Between the look and the act.
-        if (operation === "remove") place.world.append(path, text.encode(" and more"), START)
+        if (operation === "remove" && (appends += 1) === 1) place.world.append(path, text.encode(" and more"), START)
         return null
       }
-      yield* agent.once
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("9500 millis")
       assert.strictEqual(disk(place)[`${pathOf(0)}.${STAMP}`], "one and more")
-      place.world.faults = () => null
-      yield* agent.once
+      place.world.append(`${pathOf(0)}.${STAMP}`, text.encode(" and the last"), START + 9_500)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(disk(place)[`${pathOf(0)}.${STAMP}`], "one and more and the last")
+      yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(disk(place), { [pathOf(1)]: "two" })
     }),
   )

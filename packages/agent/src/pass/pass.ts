@@ -225,11 +225,11 @@ const isSettled = ({ log, ports, watched }: PassRecord, { active, segments, take
   const glance: Glance = { bytes: -1, directoryChangedMs: -1 }
   ports.files.glance(log.path, glance)
   const { applied, writer } = watched
-  // A plain segment besides the newest, or any where nobody writes, was too fresh to be compressed, and won't be for long. So was a file to go.
+  // A plain segment besides the newest, or any where nobody writes, was too fresh to be compressed, and won't be for long. So was what is to go.
   const packed = writer === "running" ? segments.slice(0, -1) : segments
   const fresh =
     (applied.limits.codec !== null && packed.some(({ suffix }) => suffix === "")) ||
-    (writer === "surplus" && active !== null)
+    (writer === "surplus" && (active !== null || segments.length > 0))
   const unasked = ports.plugins.early && segments.some(({ stamp }) => !watched.cleared.has(stamp))
   return !fresh && !unasked && takenAtMs - glance.directoryChangedMs > SETTLED_MS
 }
