@@ -118,7 +118,8 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
   )
 
   const list: Effect.Effect<Logs, SourceError> = Effect.gen(function* () {
-    const [listed, pods] = yield* Effect.all([containers, sandboxes], { concurrency: 2 })
+    const listed = yield* containers
+    const pods = yield* sandboxes
     const unreached = yield* inquiry.about(listed, pods.ids)
     const { owners, problems, unsure } = gather(listed.values())
     const { files, problems: onDisk } = yield* lookAround
