@@ -184,8 +184,8 @@ const whatGoes = ({ keptBytes, sheds }: Relief, targetFree: number): string => {
   if (sheds.length === 0) return "no segment may go"
   const logs = new Set(sheds.map(({ path }) => path)).size
   const bytes = sheds.reduce((sum, { bytes }) => sum + bytes, 0)
-  const kept = keptBytes > 0 ? `, of which ${formatBytes(keptBytes)} are kept for now` : ""
-  return `${counted(sheds.length, "segment")} of ${counted(logs, "log")} with ${formatBytes(bytes)}${kept} are to go, until ${formatBytes(targetFree)} are free`
+  const kept = keptBytes > 0 ? ` (${formatBytes(keptBytes)} of it kept for now)` : ""
+  return `${counted(sheds.length, "segment")} of ${counted(logs, "log")}, ${formatBytes(bytes)}${kept}, will go for ${formatBytes(targetFree)} to be free`
 }
 const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
 
