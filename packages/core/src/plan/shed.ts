@@ -130,7 +130,10 @@ export const underPressure = (holdings: Iterable<Holding>, bytes: number, keepFi
     others.push(...turns(path, rest, sumOf(rest)))
   }
   shipped.sort((a, b) => compare(a.stamp, b.stamp) || compare(a.path, b.path))
-  const sheds = enough([...shipped, ...largestFirst(others).filter(({ stays }) => stays !== true)], bytes)
+  const freed = shipped.reduce((sum, { bytes, kept }) => sum + (kept === true ? 0 : bytes), 0)
+  // Ten thousand logs are not sorted for nothing.
+  const next = freed >= bytes ? [] : largestFirst(others).filter(({ stays }) => stays !== true)
+  const sheds = enough([...shipped, ...next], bytes)
   const keptBytes = sumOf(sheds.filter(({ kept }) => kept === true))
   return {
     sheds: sheds.map(({ bytes, path, stamp }) => ({ path, stamp, bytes })),
