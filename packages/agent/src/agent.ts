@@ -17,6 +17,7 @@ import {
   type Policy,
   policyFor,
   type Source,
+  type Step,
 } from "@cordwood/core"
 import { nodeLogFiles, sqliteJournal } from "@cordwood/fs-adapter"
 import { gzip } from "@cordwood/plugin-gzip"
@@ -26,12 +27,13 @@ import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
 import { notRegular, planNow, scan } from "./pass/pass.ts"
 import { Holdings } from "./pass/holdings.ts"
-import { type Applied, Freeing, type PassPorts, Waiting, writersOf } from "./pass/watched.ts"
+import { type Applied, Freeing, type PassPorts, Waiting, watch, writersOf } from "./pass/watched.ts"
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
 import { makeRecorder } from "./record/recorder.ts"
 import { drainAll, keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
+import { weighNow } from "./schedule/shedding.ts"
 import { version } from "./version.ts"
 
 export type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
@@ -140,7 +142,7 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
             plugins: ready.plugins,
             policyFor: ready.policyFor,
             deferred: settings.policy.deferred,
-            holdings: new Holdings({ budgets: hasBudgets(settings.policy), pressure: settings.policy.pressure }),
+            holdings: holdingsFor(settings.policy),
             waiting: new Waiting(),
             freeing: new Freeing(),
             pressureLane: yield* Semaphore.make(1),
@@ -159,7 +161,9 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
       once: passing(passOverAll),
       drain: passing(drainAll),
       run: passing(keepPassing),
-      plan: Effect.flatMap(prepared, (ready) => Effect.provideService(planAll(ready), LogFiles, files)),
+      plan: Effect.flatMap(prepared, (ready) =>
+        Effect.provideService(planAll(ready, settings.policy), LogFiles, files),
+      ),
       subscribe: Effect.flatMap(recorder, ({ subscribe }) => subscribe),
       decoding: Effect.map(prepared, (ready) => ({ plugins: ready.plugins.events })),
     }
@@ -173,8 +177,10 @@ const codecsIn = ({ compression, overrides }: Policy): ReadonlyArray<{ readonly 
   ),
 ]
 
-const hasBudgets = ({ maxTotal, overrides }: Policy): boolean =>
-  maxTotal !== undefined || overrides.some((override) => override.maxTotal !== undefined)
+const holdingsFor = ({ maxTotal, overrides, pressure }: Policy): Holdings => {
+  const budgets = maxTotal !== undefined || overrides.some((override) => override.maxTotal !== undefined)
+  return new Holdings({ budgets, pressure })
+}
 
 /** Logs under the same policy share its limits. */
 const applying = (policy: Policy, { codecs }: Composed): PassPorts["policyFor"] => {
@@ -209,9 +215,14 @@ const unknownCodec = (at: string, compression: string, { codecs }: Composed): Ag
     hint: `write one of ${[...codecs.map(({ id }) => id), NO_COMPRESSION].join(", ")}, or add the plugin that brings it`,
   })
 
-const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanReport, never, LogFiles> =>
+const planAll = (
+  { plugins, policyFor, sources }: Prepared,
+  policy: Policy,
+): Effect.Effect<PlanReport, never, LogFiles> =>
   Effect.gen(function* () {
     const files = yield* LogFiles
+    const holdings = holdingsFor(policy)
+    const replans = new Map<string, Effect.Effect<ReadonlyArray<Step>>>()
     const logs = new Map<string, PlannedLog>()
     const problems: Array<Problem> = []
     for (const source of sources) {
@@ -241,9 +252,21 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           continue
         }
         const { active, segments } = scanned.success
-        const { compression, limits, maxFiles, maxSize, mode, name } = policyOf(log)
-        // Which segments the guards have let go is the running agent's knowledge, so that what is offered to them early isn't told here.
-        const steps = yield* planNow({ ...limits, guarded: plugins.guarded, writer }, scanned.success)
+        const applied = policyOf(log)
+        const { compression, limits, maxFiles, maxSize, mode, name } = applied
+        const steps = Effect.suspend(() => {
+          // Which segments the guards have let go is the running agent's knowledge, so that what is offered to them early isn't told here.
+          const now = { ...limits, guarded: plugins.guarded, writer, shed: holdings.shedOf(log.path) }
+          return Effect.map(planNow(now, scanned.success), (all) =>
+            // With nobody to tell, waiting for the writer is nothing that a pass would do. Which segments of a dormant log are ours to remove or
+            // compress is known by the journal, which a plan doesn't open: here they all count as ours.
+            source.tells === false || dormant?.has(log.path) === true
+              ? all.filter(({ _tag }) => _tag !== "Reopen")
+              : all,
+          )
+        })
+        holdings.put(watch(log, source, applied, { writer }), scanned.success, writer, () => true)
+        replans.set(log.path, steps)
         logs.set(log.path, {
           log,
           writer,
@@ -253,14 +276,15 @@ const planAll = ({ plugins, policyFor, sources }: Prepared): Effect.Effect<PlanR
           activeBytes: active?.bytes ?? null,
           files: segments.length + (active === null ? 0 : 1),
           totalBytes: segments.reduce((sum, { bytes }) => sum + bytes, active?.bytes ?? 0),
-          // With nobody to tell, waiting for the writer is nothing that a pass would do. Which segments of a dormant log are ours to remove or
-          // compress is known by the journal, which a plan doesn't open: here they all count as ours.
-          steps:
-            source.tells === false || dormant?.has(log.path) === true
-              ? steps.filter(({ _tag }) => _tag !== "Reopen")
-              : steps,
+          steps: yield* steps,
         })
       }
+    }
+    // What goes for limits that logs share is known once all have been looked at. It goes by what they hold now, before anything is compressed.
+    yield* weighNow({ files, holdings })
+    for (const [path, planned] of logs) {
+      const steps = holdings.isShedding(path) ? replans.get(path) : undefined
+      if (steps !== undefined) logs.set(path, { ...planned, steps: yield* steps })
     }
     return { logs: [...logs.values()], problems }
   })

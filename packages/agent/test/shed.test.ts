@@ -556,6 +556,37 @@ describe("one pass over all logs, when the disk is full,", () => {
   )
 })
 
+describe("a plan", () => {
+  it.effect.each([
+    ["pressure", { pressure: pressing(1_000) }],
+    ["budget", { maxTotal: 320 }],
+  ] as const)("shows what would go for a limit that logs share (%s), and touches nothing", ([reason, limit]) =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      filled(on, pathOf("a"), { d01: 100, d02: 100, d03: 100 })
+      filled(on, pathOf("b"), { d04: 300, d05: 40 })
+      leave(on, 950)
+      const options = { policy: { ...PLAIN, ...limit } }
+      const before = on.world.paths()
+      const planned = Effect.scoped(
+        Effect.flatMap(
+          agentOf(on, () => ["a", "b"], options),
+          (agent) => agent.plan,
+        ),
+      )
+      const steps = (yield* planned).logs.flatMap(({ steps }) => steps)
+      assert.deepStrictEqual(
+        steps.map((step) => (step._tag === "Remove" ? `${shortOf(step.segment.path)} ${step.reason}` : step._tag)),
+        [`b 04 ${reason}`],
+      )
+      assert.deepStrictEqual(on.world.paths(), before)
+      yield* logged(once(on, ["a", "b"], options))
+      assert.deepStrictEqual(told(on, reason), ["b 04"])
+    }),
+  )
+})
+
 describe("a budget", () => {
   const pod = (container: string, attempt: number): Log => ({
     path: `/pods/shop_api_u1/${container}/${attempt}.log`,

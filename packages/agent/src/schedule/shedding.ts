@@ -59,19 +59,6 @@ export const makeShedding = (ports: PassPorts): Shedding => {
   const { holdings } = ports
   const states = new Map<string, State>()
 
-  const freeOn = (fileSystem: string, logs: Iterable<string>): Effect.Effect<number | null> =>
-    Effect.gen(function* () {
-      let asked = 0
-      for (const path of logs) {
-        const free = yield* Effect.result(ports.files.free(path))
-        if (free._tag === "Success") return ports.freeing.withOwed(free.success, yield* monotonicMs, fileSystem)
-        asked += 1
-        if (asked === MAX_ASKED) break
-      }
-      // A file system that doesn't say how full it is can't be a reason to lose a log.
-      return null
-    })
-
   const lookAt = (
     limits: PressureLimits,
     fileSystem: string,
@@ -80,9 +67,10 @@ export const makeShedding = (ports: PassPorts): Shedding => {
     patienceMs: number,
   ): Effect.Effect<number> =>
     Effect.gen(function* () {
-      const free = yield* freeOn(fileSystem, logs)
-      if (free === null) return LOOK_MS
+      const found = yield* freeFor(ports, logs)
+      if (found === null) return LOOK_MS
       const nowMs = yield* monotonicMs
+      const free = ports.freeing.withOwed(found, nowMs, fileSystem)
       const state = states.get(fileSystem) ?? newState()
       states.set(fileSystem, state)
       const { minFree, targetFree = minFree } = limits
@@ -179,6 +167,34 @@ export const makeShedding = (ports: PassPorts): Shedding => {
       }),
   }
 }
+
+/** What is free where the logs are; null if that can't be told: then it can't be a reason to lose a log. */
+const freeFor = ({ files }: Pick<PassPorts, "files">, logs: Iterable<string>): Effect.Effect<number | null> =>
+  Effect.gen(function* () {
+    let asked = 0
+    for (const path of logs) {
+      const free = yield* Effect.result(files.free(path))
+      if (free._tag === "Success") return free.success
+      asked += 1
+      if (asked === MAX_ASKED) break
+    }
+    return null
+  })
+
+/** Has `Holdings` say what must go as of now, for a plan: tells nobody, and has no patience. */
+export const weighNow = (ports: Pick<PassPorts, "files" | "holdings">): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { holdings } = ports
+    holdings.weigh(0, 0)
+    const { pressure } = holdings
+    if (pressure === undefined) return
+    const { minFree, targetFree = minFree } = pressure
+    for (const [fileSystem, logs] of holdings.fileSystems) {
+      const free = yield* freeFor(ports, logs)
+      if (free !== null && isPressing(free, false, pressure))
+        holdings.relieve(fileSystem, targetFree - free, () => false)
+    }
+  })
 
 const whatGoes = ({ keptBytes, sheds }: Relief, targetFree: number): string => {
   if (sheds.length === 0) return "no segment may go"
