@@ -2,6 +2,7 @@
  * Which segments must go for limits that logs share: the bytes of a container and of a pod, and the free space of a file system. Pure and total: no
  * clock, no I/O; whoever calls it asks how much is free, and plans the removals. An active file is never named here.
  */
+import { attemptIn } from "../log/family.ts"
 import { directoryOf, type Log, nameOf } from "../log/log.ts"
 import type { Stamp } from "../log/name.ts"
 import type { AppliedPolicy, PressureLimits } from "../log/policy.ts"
@@ -44,20 +45,19 @@ export interface Shed {
   readonly bytes: number
 }
 
-/** `<attempt>.log`, below `<namespace>_<pod>_<uid>/<container>`: the kubelet's names (`BuildContainerLogsDirectory`, `LogFilename`). */
-const ATTEMPT = /^(\d{1,9})\.log$/
+/** `<namespace>_<pod>_<uid>`, as the kubelet names the directory of a pod's logs (`BuildPodLogsDirectory`). */
 const POD_DIRECTORY = /^[^_]+_[^_]+_[^_]+$/
 
 /** By what the source knows of the log; else by the kubelet's names; a log that has neither shares its limits with no other. */
 export const sharesOf = ({ container, path, podUid }: Log): Shares => {
-  const attempt = ATTEMPT.exec(nameOf(path))?.[1]
+  const attempt = attemptIn(nameOf(path))
   const directory = directoryOf(path)
-  const alone = attempt === undefined ? path : directory
+  const alone = attempt === null ? path : directory
   const above = directoryOf(directory)
   return {
     container: podUid === undefined || container === undefined ? alone : `${podUid}/${container}`,
-    pod: podUid ?? (attempt !== undefined && POD_DIRECTORY.test(nameOf(above)) ? above : alone),
-    attempt: Number(attempt ?? 0),
+    pod: podUid ?? (attempt !== null && POD_DIRECTORY.test(nameOf(above)) ? above : alone),
+    attempt: attempt ?? 0,
   }
 }
 
