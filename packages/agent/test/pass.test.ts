@@ -582,6 +582,26 @@ describe("a pass", () => {
       }),
   )
 
+  it.effect("records a segment as missing of which nothing is left but a half-written file", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const world = new World()
+      written(world, "x")
+      const plain = `${ACTIVE}.20260101-000000`
+      world.put(plain, text.encode("precious"))
+      const it = yield* bench(world)
+      yield* wholePass(it)
+      world.unlink(plain)
+      world.put(`${plain}.tmp`, text.encode("Pprec"))
+      yield* wholePass(it)
+      yield* wholePass(it)
+      assert.deepStrictEqual(facts(it.events.filter(({ type }) => type !== "Scanned")), [
+        ["Removed", { path: plain, bytes: 8, reason: "missing" }],
+        ["Cleaned", { path: `${plain}.tmp`, bytes: 5, reason: "temporary" }],
+      ])
+    }),
+  )
+
   it.effect(
     "tells of nothing as missing that a later rotation made, or that a codec wrote which is not loaded any more",
     () =>

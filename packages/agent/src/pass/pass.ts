@@ -20,6 +20,7 @@ import {
   stampIn,
   type Step,
   stepName,
+  TEMPORARY_SUFFIX,
 } from "@cordwood/core"
 import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
@@ -45,7 +46,10 @@ const SETTLED_MS = 5_000
 
 export const scan = (ports: Pick<PassPorts, "files" | "plugins">, log: Log): Effect.Effect<Scan, LogFilesError> =>
   Effect.map(ports.files.list(log.path), (listing) => {
-    const stamps = listing.entries.flatMap(({ name }) => stampIn(nameOf(log.path), name) ?? [])
+    const stamps = listing.entries.flatMap(({ name }) =>
+      // A half-written file stands for no segment: it is removed, and its segment is there, or gone.
+      name.endsWith(TEMPORARY_SUFFIX) ? [] : (stampIn(nameOf(log.path), name) ?? []),
+    )
     return { snapshot: snapshotOf(log, listing, ports.plugins.codecs), stamps: new Set(stamps) }
   })
 

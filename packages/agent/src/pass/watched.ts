@@ -214,7 +214,7 @@ export const newTally = (): Tally => ({
   problems: [],
 })
 
-/** What one scan saw, and the names in it that look like a segment's, ours or not. */
+/** What one scan saw, and the stamps in names that look like a segment's, ours or not. */
 export interface Scan {
   readonly snapshot: Snapshot
   readonly stamps: ReadonlySet<string>
