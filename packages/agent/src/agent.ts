@@ -19,9 +19,9 @@ import {
   type Source,
   type Step,
 } from "@cordwood/core"
-import { nodeLogFiles, sqliteJournal } from "@cordwood/fs-adapter"
+import { journalKeeper, nodeLogFiles, setAsideJournal, sqliteJournal } from "@cordwood/fs-adapter"
 import { gzip } from "@cordwood/plugin-gzip"
-import { Cause, Context, Effect, Exit, Layer, PubSub, Scope, Semaphore } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Layer, PubSub, Scope, Semaphore } from "effect"
 import * as z from "zod"
 import { AgentError } from "./agent-error.ts"
 import { type AgentOptions, Settings } from "./agent-options.ts"
@@ -34,6 +34,10 @@ import { setUpPlugins, tellObservers } from "./plugin/host.ts"
 import { makeRecorder } from "./record/recorder.ts"
 import { drainAll, keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
 import { weighNow } from "./schedule/shedding.ts"
+import { verifyJournal } from "./verify/record.ts"
+import { repairing } from "./verify/repair.ts"
+import type { VerifyOptions, VerifyReport } from "./verify/report.ts"
+import { verifyAll } from "./verify/verify.ts"
 import { version } from "./version.ts"
 
 export type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
@@ -45,6 +49,11 @@ export interface AgentShape {
   readonly drain: Effect.Effect<DrainReport, AgentError>
   /** What `once` would do. Reads directories only. */
   readonly plan: Effect.Effect<PlanReport, AgentError>
+  /**
+   * Reads every segment to its end, and holds what is on disk against the journal. Changes nothing, also beside a running agent; with `repair` it mends what
+   * it can without losing a byte, and fails while another agent keeps the journal.
+   */
+  readonly verify: (options?: VerifyOptions) => Effect.Effect<VerifyReport, AgentError>
   /** Passes until it is interrupted; then it finishes the steps in hand and ends. */
   readonly run: Effect.Effect<never, AgentError>
   /** Every event from now on, after it was stored. A subscriber that lags behind misses the oldest ones, and sees so by `position`. */
@@ -70,6 +79,8 @@ export interface PromiseAgent {
   readonly once: (options?: Pick<CallOptions, "onEvent">) => Promise<PassReport>
   readonly drain: (options?: Pick<CallOptions, "onEvent">) => Promise<DrainReport>
   readonly plan: () => Promise<PlanReport>
+  /** Rejects once `signal` is aborted. */
+  readonly verify: (options?: VerifyOptions & Pick<CallOptions, "signal">) => Promise<VerifyReport>
   /** Resolves once `signal` is aborted and the steps in hand are done. Without a signal it never does. */
   readonly run: (options?: CallOptions) => Promise<void>
 }
@@ -121,7 +132,7 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
       const journal = ports.journal(settings.journal, { plugins: composed.events })
       const open = Effect.map(Layer.build(Layer.fresh(journal)), (context) => Context.get(context, Journal))
       const recorder = yield* makeRecorder({ open, path: settings.journal.path, newId: ports.newId }).pipe(
-        Effect.mapError(({ hint, message }) => new AgentError({ reason: "Journal", message, hint })),
+        Effect.mapError(journalTrouble),
       )
       yield* tellObservers(composed.observers, recorder)
       return recorder
@@ -157,7 +168,22 @@ const makeAgent = (options: AgentOptions, ports: AgentPorts): Effect.Effect<Agen
         )
         return yield* ready.plugins.tracer === null ? run : Effect.withTracer(run, ready.plugins.tracer)
       })
+    const verify = (options: VerifyOptions = {}): Effect.Effect<VerifyReport, AgentError> =>
+      Effect.gen(function* () {
+        const { plugins: composed, policyFor, sources: opened } = yield* prepared
+        const { path } = settings.journal
+        const codecLane = yield* Semaphore.make(settings.workers)
+        const verifyPorts = { files, plugins: composed, policyFor, sources: opened, settings, codecLane }
+        const mends = options.repair === true
+        if (mends) yield* demandAlone(path)
+        const journal = yield* verifyJournal(path, { plugins: composed.events })
+        if (!mends) return yield* verifyAll(verifyPorts, options, journal, null)
+        // Before it is opened: that begins a new one where there is none.
+        const keptAs = journal.corrupt ? yield* Effect.mapError(setAside(path), journalTrouble) : null
+        return yield* passing((ports) => verifyAll(verifyPorts, options, journal, repairing(ports, keptAs)))
+      })
     return {
+      verify,
       once: passing(passOverAll),
       drain: passing(drainAll),
       run: passing(keepPassing),
@@ -289,6 +315,22 @@ const planAll = (
     return { logs: [...logs.values()], problems }
   })
 
+/** Nothing is repaired beside a running agent. */
+const demandAlone = (path: string): Effect.Effect<void, AgentError> =>
+  Effect.gen(function* () {
+    const keeper = yield* Effect.mapError(journalKeeper(path), journalTrouble)
+    if (keeper === null) return
+    return yield* new AgentError({
+      reason: "Journal",
+      message: `${keeper} keeps the journal ${path}, and nothing is repaired beside a running agent`,
+      hint: "stop that agent first, or verify without repairing",
+    })
+  })
+const setAside = (path: string): Effect.Effect<string | null, JournalError> =>
+  Effect.flatMap(Clock.currentTimeMillis, (nowMs) => setAsideJournal(path, nowMs))
+const journalTrouble = ({ hint, message }: JournalError): AgentError =>
+  new AgentError({ reason: "Journal", message, hint })
+
 const promises = (agent: Effect.Effect<AgentShape, AgentError, Scope.Scope>): PromiseAgent => {
   const call = async <A>(
     use: (agent: AgentShape) => Effect.Effect<A, AgentError>,
@@ -317,6 +359,8 @@ const promises = (agent: Effect.Effect<AgentShape, AgentError, Scope.Scope>): Pr
     once: async (options) => valueOf(await call(({ once }) => once, options)),
     drain: async (options) => valueOf(await call(({ drain }) => drain, options)),
     plan: async () => valueOf(await call(({ plan }) => plan)),
+    verify: async ({ signal, ...options } = {}) =>
+      valueOf(await call(({ verify }) => verify(options), signal === undefined ? {} : { signal })),
     run: async (options) => {
       const exit = await call(({ run }) => run, options)
       if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return

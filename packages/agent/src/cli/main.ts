@@ -129,6 +129,28 @@ const status = Command.make("status", { config, json }, (input) =>
   Command.withShortDescription("How every log is doing"),
 )
 
+const verify = Command.make(
+  "verify",
+  {
+    config,
+    json,
+    repair: toggle(
+      "repair",
+      "Remove proven leftovers and put on record what is off it; loses no byte. Stop the daemon first",
+    ),
+  },
+  (input) =>
+    lazily(
+      () => import("./verify.ts"),
+      (module) => module.verify(input),
+    ),
+).pipe(
+  Command.withDescription(
+    "Reads every segment to its end, compares disk and journal, and lists what is wrong; 1 if anything is. Changes nothing without --repair. Works while the daemon runs.",
+  ),
+  Command.withShortDescription("What is damaged, missing or off the record"),
+)
+
 const check = Command.make("check", { file: Argument.String("FILE"), json }, (input) =>
   lazily(
     () => import("./config.ts"),
@@ -187,7 +209,7 @@ const demo = Command.make(
 
 const cordwood = Command.make("cordwood").pipe(
   Command.withDescription("Cuts container logs to length, stacks them to a limit and never loses a line."),
-  Command.withSubcommands([run, once, plan, events, status, configuration, demo]),
+  Command.withSubcommands([run, once, plan, events, status, verify, configuration, demo]),
 )
 
 /** Help goes to standard output where it was asked for. A mistake gets a line, not a screen of help. */

@@ -52,6 +52,7 @@ describe("usage", () => {
       "plan",
       "events",
       "status",
+      "verify",
       "config",
       "demo",
     ])
@@ -103,7 +104,7 @@ describe("usage", () => {
 })
 
 describe("a bad configuration", () => {
-  it.each(["run", "once", "plan", "events", "status"])(
+  it.each(["run", "once", "plan", "events", "status", "verify"])(
     "ends %s with 78, and nothing has been touched",
     async (command) => {
       writeFileSync(host.config, `${readFileSync(host.config, "utf8")}workers: none\n`)

@@ -13,15 +13,19 @@ export interface Comparison {
   readonly at: number
 }
 
-/** What is to be done about a plain segment and its compressed twin. Nothing goes whose bytes the other one doesn't have. */
+/**
+ * What is to be done about a plain segment and its compressed twin. Nothing goes whose bytes the other one has not got; `torn-twin-goes`: as far as any come
+ * out that can be relied on.
+ */
 export type TwinVerdict = "plain-goes" | "twin-goes" | "torn-twin-goes" | "both-stay"
-export const verdictOf = ({ broken, relation }: Comparison): TwinVerdict => {
+export const verdictOf = ({ broken, bytes, relation }: Comparison): TwinVerdict => {
   switch (relation) {
     case "Same":
       // Broken although every byte came out: its end is damaged, so it is no proof.
       return broken === null ? "plain-goes" : "twin-goes"
     case "Within":
-      return "twin-goes"
+      // A name is no proof that a file of which nothing comes out was ever made of the other one.
+      return broken !== null && bytes === 0 ? "torn-twin-goes" : "twin-goes"
     case "Beyond":
       // The plain one was cut, by a power cut before its last bytes reached the disk, say: its twin was synced.
       return broken === null ? "plain-goes" : "both-stay"

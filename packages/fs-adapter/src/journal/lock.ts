@@ -16,7 +16,10 @@ export interface Lock {
   readonly release: () => void
 }
 
-/** Null if another agent holds it. Never waits. */
+/** Milliseconds: whoever only looks whether the lock is held is done with it at once, and must not pass for somebody who holds it. */
+const LOOK_MS = 50
+
+/** Null if another agent holds it. */
 export const acquireLock = (path: string): Lock | null => {
   const file = lockPathOf(path)
   ensureFile(file)
@@ -42,7 +45,9 @@ export const acquireLock = (path: string): Lock | null => {
 
 const take = (db: DatabaseSync): void => {
   // In memory, or SQLite would leave an empty `-journal` beside the lock.
-  db.exec("PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+  db.exec(
+    `PRAGMA busy_timeout = ${LOOK_MS}; PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE`,
+  )
 }
 
 /** Whether an agent has kept a journal here before. */

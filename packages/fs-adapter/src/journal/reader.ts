@@ -49,7 +49,7 @@ export const journalObstacle = (path: string): JournalError | null => {
 }
 
 /** Who reads is not the agent, and must not be told to change the agent's rights. */
-const readerError = (op: string, path: string, error: unknown): JournalError => {
+export const readerError = (op: string, path: string, error: unknown): JournalError => {
   const failure = journalError(op, path, error)
   return failure.reason === "Denied" ? new JournalError({ ...failure, hint: DENIED }) : failure
 }
@@ -62,19 +62,11 @@ const reading = (
 ): Effect.Effect<ReadonlyArray<Decoded>, JournalError> =>
   Effect.try({
     try: () => {
-      const seen = lstatOrNull(path)
-      if (seen === null) throw new Refusal("Other", "there is no journal", NO_JOURNAL)
-      if (!seen.isFile()) throw new Refusal("Other", "this is no regular file", NO_JOURNAL)
-      // An agent that has the journal open keeps a log of writes beside it. Without one nobody writes, and the file can be
-      // read as it is, with neither locks nor companions: from a directory, or a file system, that can't be written.
-      if (lstatOrNull(`${path}-wal`) !== null) return withDatabase(path, use)
-      const still = pathToFileURL(path)
-      still.searchParams.set("immutable", "1")
       try {
-        return withDatabase(still, use)
+        return withDatabase(path, use)
       } catch (error) {
         if (!isConnectionLost(error) || lstatOrNull(`${path}-wal`) === null) throw error
-        // An agent has started meanwhile.
+        // An agent may have started meanwhile.
         return withDatabase(path, use)
       }
     },
@@ -83,10 +75,29 @@ const reading = (
 
 const NO_JOURNAL = "Is journal.path right, and has an agent run on this machine?"
 
-const withDatabase = <A>(location: string | URL, use: (db: DatabaseSync) => A): A => {
-  const db = openDatabase(location, true)
+/**
+ * Opens the journal to read it; whoever does closes it. An agent that has it open keeps a log of writes beside it. Without one nobody writes, and the
+ * file can be read as it is, with neither locks nor companions: from a directory, or a file system, that can't be written. Then it isn't `locked`.
+ */
+export const openToRead = (path: string): { readonly db: DatabaseSync; readonly locked: boolean } => {
+  const seen = lstatOrNull(path)
+  if (seen === null) throw new Refusal("Other", "there is no journal", NO_JOURNAL)
+  if (!seen.isFile()) throw new Refusal("Other", "this is no regular file", NO_JOURNAL)
+  const locked = lstatOrNull(`${path}-wal`) !== null
+  const still = pathToFileURL(path)
+  still.searchParams.set("immutable", "1")
+  return { db: openDatabase(locked ? path : still, true), locked }
+}
+
+/** Throws if the database holds no journal. */
+export const demandBegun = (db: DatabaseSync): void => {
+  if (isEmpty(db)) throw new Refusal("Other", "no agent has begun this journal yet", NO_JOURNAL)
+}
+
+const withDatabase = <A>(path: string, use: (db: DatabaseSync) => A): A => {
+  const { db } = openToRead(path)
   try {
-    if (isEmpty(db)) throw new Refusal("Other", "no agent has begun this journal yet", NO_JOURNAL)
+    demandBegun(db)
     return use(db)
   } finally {
     db.close()

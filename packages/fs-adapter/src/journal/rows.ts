@@ -14,7 +14,8 @@ export const storedOf = (row: Row): unknown => {
   return typeof body === "object" && body !== null ? { ...body, position: Number(row["position"]) } : body
 }
 
-const decodeRow =
+/** Never throws. */
+export const decodeRow =
   (options: DecodeOptions) =>
   (row: Row): Decoded => {
     try {
