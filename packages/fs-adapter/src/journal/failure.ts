@@ -79,7 +79,9 @@ const ask = (path: string): JournalReason | null => {
   }
   try {
     const space = statfsSync(dirname(path))
-    return space.bavail * space.bsize < FULL_BELOW_BYTES ? "NoSpace" : null
+    // Some file systems have no fixed number of inodes, and say 0 of 0.
+    const outOfInodes = space.files > 0 && space.ffree === 0
+    return outOfInodes || space.bavail * space.bsize < FULL_BELOW_BYTES ? "NoSpace" : null
   } catch {
     return null
   }

@@ -19,6 +19,7 @@ import { acquireLock, type Lock, wasLocked } from "./lock.ts"
 import { ensureDirectory, ensureFile, type Place, placeOf, removeFile, removeJournal, setAside } from "./place.ts"
 import { makeCautiousClock, makeRetention, type Moment, type Retention, ROUND_ROWS } from "./retention.ts"
 import { readEvents, replayEvents, storedOf } from "./rows.ts"
+import { demandRoom } from "./room.ts"
 import { createTables, isEmpty, probe, useWal } from "./schema.ts"
 import { openDatabase, scalar, scalarNumber } from "./sqlite.ts"
 
@@ -138,6 +139,7 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
 
   const begin = (now: Moment): Opened => {
     ensureDirectory(path)
+    demandRoom(path, 0)
     if (lock !== null && !lock.holds()) release()
     const keptBefore = wasLocked(path)
     lock ??= acquireLock(path)
@@ -310,7 +312,9 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
   const append = (events: ReadonlyArray<Unstored>, now: Moment): Appended => {
     if (events.length === 0) return { events: [], replaced: null }
     const bodies = events.map((event) => JSON.stringify(event))
+    const bytes = bodies.reduce((sum, body) => sum + body.length, 0)
     const stored = using(now, (open) => {
+      demandRoom(path, bytes)
       open.db.exec("BEGIN IMMEDIATE")
       if (open.statements.owner.get()?.["value"] !== open.token) throw lostTo(open)
       const stored = events.map((event, at) => store(open.statements, event, bodies[at] ?? "", now))
@@ -361,11 +365,15 @@ export const makeWriter = (options: WriterOptions, start: Moment): Writer => {
   }
 
   const tend = (now: Moment, rows = 0): boolean =>
-    using(now, (open) => open.retention.round(now, Math.max(rows, ROUND_ROWS)))
+    using(now, (open) => {
+      demandRoom(path, 0)
+      return open.retention.round(now, Math.max(rows, ROUND_ROWS))
+    })
 
   const close = (): void => {
     closed = true
     try {
+      demandRoom(path, 0)
       // Only what is still ours: after a change of hands the rows are the other's.
       opened?.db.prepare(DISOWN).run(opened.token)
       opened?.db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
