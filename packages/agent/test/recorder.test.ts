@@ -170,6 +170,29 @@ describe("the recorder", () => {
       }),
   )
 
+  it.effect("reads a journal later that it could open and not read, and opens it no second time", () =>
+    Effect.gen(function* () {
+      const journal = makeMemoryJournal()
+      yield* (yield* makeRecorder(options(Effect.succeed(journal)))).record(log, scanned("old"), cause)
+      let full = true
+      let opened = 0
+      const open = Effect.suspend(() => {
+        opened += 1
+        return Effect.succeed({
+          ...journal,
+          replay: Effect.suspend(() => (full ? Effect.fail(noSpace) : journal.replay)),
+        })
+      })
+      const recorder = yield* makeRecorder({ ...options(open), newId: () => crypto.randomUUID() })
+      yield* recorder.record(log, scanned("new"), cause)
+      full = false
+      yield* TestClock.adjust("1 second")
+      yield* recorder.flush
+      assert.deepStrictEqual(types(journal.stored()), ["Scanned", "Failed", "Scanned"])
+      assert.deepStrictEqual([recorder.trouble(), opened], [null, 1])
+    }),
+  )
+
   it.effect("tries once more when it is closed, however lately the journal has failed", () =>
     Effect.gen(function* () {
       const journal = makeMemoryJournal({ faults: [{ _tag: "FailBefore" }] })

@@ -88,6 +88,8 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const lock = yield* Semaphore.make(1)
     const states = new Map<string, LogState>()
     const waiting: Array<Unstored> = []
+    /** Open, though what it holds may be still to be read: opened once more, it would be found locked, by ourselves. */
+    let opened: JournalShape | null = null
     let journal: JournalShape | null = null
     let lost = 0
     let lastPosition = 0
@@ -129,9 +131,9 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
         { correlationId: options.newId(), causationId: null },
       )
 
-    const started = (opened: JournalShape): Effect.Effect<void, JournalError> =>
-      Effect.flatMap(opened.replay, (stored) => {
-        journal = opened
+    const started = (ready: JournalShape): Effect.Effect<void, JournalError> =>
+      Effect.flatMap(ready.replay, (stored) => {
+        journal = ready
         // A journal that could only be opened later tells of what was before: what waits comes after it, and carries its histories on.
         states.clear()
         for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
@@ -153,6 +155,11 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
           )
         })
       }).pipe(Effect.asVoid)
+    const start: Effect.Effect<void, JournalError> = Effect.gen(function* () {
+      const ready = opened ?? (yield* Scope.provide(options.open, scope))
+      opened = ready
+      yield* started(ready)
+    })
 
     const replaced = (what: Replaced): Effect.Effect<string> => {
       // The new journal knows nothing: every log says again what it has, on its next pass.
@@ -177,9 +184,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
 
     const store: Effect.Effect<void> = Effect.gen(function* () {
       if (outage !== null && (yield* monotonicMs) < outage.retryAtMs) return
-      if (journal === null) {
-        yield* Effect.tap(Scope.provide(options.open, scope), started)
-      }
+      if (journal === null) yield* start
       while (journal !== null && waiting.length > 0) {
         const batch = waiting.slice(0, BATCH)
         const appended = yield* journal.append(batch)
@@ -204,9 +209,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     // Uninterruptible: an event that was stored is published, whatever else is being stopped.
     const flush = store.pipe(lock.withPermits(1), Effect.uninterruptible)
 
-    yield* Effect.tap(options.open, started).pipe(
-      Effect.catch((error) => (error.reason === "Locked" ? Effect.fail(error) : failed(error))),
-    )
+    yield* start.pipe(Effect.catch((error) => (error.reason === "Locked" ? Effect.fail(error) : failed(error))))
     // The last chance of what waits, however lately the journal has failed.
     const lastFlush = Effect.suspend(() => {
       if (outage !== null) outage = { ...outage, retryAtMs: 0 }
