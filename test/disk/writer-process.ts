@@ -69,6 +69,7 @@ const obey = (order: Order): void => {
   if ("open" in order) {
     path = order.open
     next = order.next
+    rest = Buffer.alloc(0)
     reopened = 0
     open()
   } else if ("write" in order) write(order.write)
