@@ -1,6 +1,7 @@
 /** The journal on a full disk of its own, while the logs' disk has room: rotation goes on, and the events are stored when the journal's disk has room. */
 import { join } from "node:path"
 import { expect, test } from "vitest"
+import { filesOf } from "../containerd/account.ts"
 import { eventually } from "../containerd/eventually.ts"
 import { account } from "./account.ts"
 import { bundledAgent, configured, Daemon, eventsIn } from "./agent.ts"
@@ -40,13 +41,12 @@ onDisks("a journal whose disk is full", () => {
       const { journal, policy } = scene.settings
       const config = configured(scratch, { ...scene.settings, policy: { ...policy, maxSize: "32Ki", maxFiles: 1000 } })
       await writer.open(scene.log, scene.lines + 1)
-      await writer.writeEvery(LINE_EVERY_MS)
+      await writer.writeEvery(LINE_EVERY_MS, Number.MAX_SAFE_INTEGER)
 
       let makeRoom = full === "from the beginning" ? disk.fill(0) : null
       const agent = Daemon.start(program(), config)
       const soon = <A>(what: string, ask: () => A | undefined | false): Promise<A> =>
         eventually({ what, withinMs: SOON_MS, instead: () => agent.said }, ask)
-      const segments = () => account(scene.log).segments
       const rotatedIn = (): ReadonlyArray<unknown> =>
         eventsIn(journal).flatMap(({ data, type }) => (type === "Rotated" ? [data["to"]] : []))
       if (makeRoom === null) {
@@ -55,17 +55,20 @@ onDisks("a journal whose disk is full", () => {
       }
       await soon("the report", () => agent.said.includes("rotation goes on, events wait"))
       expect(agent.said).toContain(`Free space on the file system of ${disk.at}`)
-      const atFirst = segments().length
-      await soon("three rotations meanwhile", () => segments().length >= atFirst + 3)
+      const newest = (): string => filesOf(scene.log).findLast(({ role }) => role === "segment")?.stamp ?? ""
+      for (const what of ["a rotation meanwhile", "another", "a third"]) {
+        const before = newest()
+        await soon(what, () => newest() > before)
+      }
       makeRoom()
       await soon("a word of it", () => agent.said.includes("can be written again"))
       const { written } = await writer.hold()
       expect(await agent.stop()).toMatchObject({ code: 0, signal: null })
 
-      const { faults, first, last } = account(scene.log)
+      const { faults, first, last, segments } = account(scene.log)
       expect({ faults, first, last }).toEqual({ faults: [], first: 1, last: written })
       // Each rotation once and in order, those that had to wait among them; the first three segments were there before.
-      const rotated = segments()
+      const rotated = segments
         .slice(scene.kind.segments.length)
         .map(({ name }) => join(scratch, "logs", name.replace(/\.gz$/, "")))
       expect(rotatedIn()).toEqual(rotated)

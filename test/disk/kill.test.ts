@@ -6,14 +6,15 @@ import { expect, test } from "vitest"
 import { bundledAgent, configured, HeldAgent, passOf } from "./agent.ts"
 import { scratchFolder } from "./disk.ts"
 import { onDisks } from "./requirements.ts"
-import { EVERYTHING, expectAllAccounted, sceneIn } from "./scene.ts"
+import { ACTIVE_LINES, EVERYTHING, expectAllAccounted, sceneIn } from "./scene.ts"
 import { changes, Trace } from "./trace.ts"
 import type { Call, Tracing } from "./trace.ts"
 import { Writer } from "./writer.ts"
 
 const ALL_WITHIN_MS = 15 * 60_000
-/** A writer that is never idle, and yet doesn't fill a second file meanwhile. */
-const LINE_EVERY_MS = 2
+/** A writer that isn't idle for as long as a run takes, and yet never fills a second file: so there is one rotation, however slow the machine. */
+const LINE_EVERY_MS = 5
+const MOST_LINES = ACTIVE_LINES / 2
 /** At a time: most of a run is the start of a process. */
 const LANES = Math.min(4, availableParallelism())
 
@@ -81,10 +82,10 @@ onDisks("an agent that is killed", () => {
           pidFile: writer.pidFile,
         })
         await writer.open(scene.log, scene.lines + 1)
-        await writer.writeEvery(LINE_EVERY_MS)
         const agent = await HeldAgent.start(program())
         const { main, pool } = agent.threads
         const trace = await Trace.on(whose === "pool" ? pool : main, join(folder, "trace"), tracing)
+        await writer.writeEvery(LINE_EVERY_MS, MOST_LINES)
         agent.begin(configured(folder, scene.settings))
         const { code, signal } = await agent.ended
         await trace.ended

@@ -36,8 +36,8 @@ onDisks("a node that loses power", () => {
   const cuts = [
     { title: "when only what was synced is on disk", meanwhile: () => undefined },
     {
-      title: "when names are on disk before the bytes of files that nobody has synced",
-      // A commit of all names so far, as any other program's sync brings it about; the bytes of new files aren't part of it.
+      title: "when names came to disk before bytes",
+      // All names so far are committed, as any other program's sync brings it about; the bytes of files that nobody has synced aren't.
       meanwhile: (other: Writer) => other.sync(),
     },
   ]
@@ -73,14 +73,14 @@ onDisks("a node that loses power", () => {
       }
 
       const agent = await HeldAgent.start(program())
-      const { main, pool } = agent.threads
+      const { main } = agent.threads
       const trace = await Trace.on(main, join(scratch, "trace"), {
         whose: "process",
         inject: `${STOPS_AFTER}:signal=SIGSTOP`,
       })
       agent.begin(configured(scratch, scene.settings))
       for (let stops = 1; agent.running;) {
-        if (trace.stopsOf(main) < stops || trace.stopsOf(pool) < stops) {
+        if (trace.stopsOf(main) < stops || !agent.stopped) {
           await pause(LOOK_AGAIN_MS)
           continue
         }

@@ -3,13 +3,13 @@
  * with "disk" in the list CORDWOOD_E2E, failed. Tries a mount and a trace in a folder of its own, and undoes both.
  */
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, rmdirSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { beforeAll, describe } from "vitest"
 import { whereIs } from "../containerd/requirements.ts"
 
-const PROGRAMS = ["strace", "mkfs.ext4", "mount", "umount"]
+const PROGRAMS = ["strace", "mkfs.ext4", "mount", "umount", "losetup"]
 const NAMED = "on Debian, as root: apt-get install strace e2fsprogs mount"
 
 /** Why it doesn't work, in the program's own words; empty if it does. */
@@ -30,12 +30,17 @@ export const lacking = (): ReadonlyArray<string> => {
   const programs = PROGRAMS.filter((name) => whereIs(name) === undefined)
   if (programs.length > 0) return programs
   const folder = mkdtempSync(join(tmpdir(), "cordwood-disk-"))
+  const [at, image] = [join(folder, "at"), join(folder, "image")]
   try {
-    const mounts = trouble("the right to mount", "mount", "-t", "tmpfs", "-o", "size=64k", "cordwood-test", folder)
-    if (mounts.length === 0) execFileSync("umount", [folder])
+    mkdirSync(at)
+    writeFileSync(image, "")
+    truncateSync(image, 1024 * 1024)
+    execFileSync("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", image])
+    const mounts = trouble("the right to mount an image", "mount", "-o", "loop", image, at)
+    if (mounts.length === 0) execFileSync("umount", [at])
     return [...mounts, ...trouble("the right to trace a process", "strace", "-o", "/dev/null", "true")]
   } finally {
-    rmdirSync(folder)
+    rmSync(folder, { recursive: true })
   }
 }
 

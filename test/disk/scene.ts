@@ -10,8 +10,8 @@ import { LINE_BYTES, linesOf } from "./numbered-line.ts"
 
 /** Lines of each segment. */
 const SEGMENT_LINES = 64
-/** Large against what a writer adds while a pass goes on, so that one pass rotates once. */
-const ACTIVE_LINES = 1024
+/** Lines of the active file, with which it is full. */
+export const ACTIVE_LINES = 1024
 /** Longer than any writer may still be at a segment. */
 const AGO_S = 2 * 60 * 60
 

@@ -8,7 +8,7 @@ import { LINE_BYTES, lineOf } from "./numbered-line.ts"
 export type Order =
   | { readonly open: string; readonly next: number }
   | { readonly write: number }
-  | { readonly everyMs: number }
+  | { readonly everyMs: number; readonly lines: number }
   | { readonly hold: true }
   | { readonly sync: true }
   | { readonly close: true }
@@ -73,8 +73,10 @@ const obey = (order: Order): void => {
     reopened = 0
     open()
   } else if ("write" in order) write(order.write)
-  else if ("everyMs" in order) timer = setInterval(() => write(1), order.everyMs)
-  else if ("sync" in order) fsyncSync(file)
+  else if ("everyMs" in order) {
+    const end = next + order.lines
+    timer = setInterval(() => (next < end ? write(1) : clearInterval(timer)), order.everyMs)
+  } else if ("sync" in order) fsyncSync(file)
   else {
     clearInterval(timer)
     push()

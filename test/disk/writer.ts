@@ -45,9 +45,9 @@ export class Writer {
   write(lines: number): Promise<Answer> {
     return this.#order({ write: lines })
   }
-  /** A line every so often, until it is held. */
-  writeEvery(everyMs: number): Promise<Answer> {
-    return this.#order({ everyMs })
+  /** A line every so often, until it is held or has written so many. */
+  writeEvery(everyMs: number, lines: number): Promise<Answer> {
+    return this.#order({ everyMs, lines })
   }
   hold(): Promise<Answer> {
     return this.#order({ hold: true })
