@@ -24,7 +24,7 @@ export const SOON_MS = 30_000
 
 const MAX_BYTES = 1024 * 1024
 /** An agent that has just been started, where a dozen others are being started. */
-const STARTED_WITHIN_MS = 60_000
+const STARTED_WITHIN_MS = 120_000
 
 /** Small enough to rotate often, and so many files that nothing is ever removed: then every line must be there. */
 export const KEEP_ALL = { maxSize: "1Mi", maxFiles: 1000 }
@@ -140,10 +140,11 @@ export const soon = <A>(
 /** Back when the agent has begun to watch these logs: from then on the clock is its own. */
 export const watched = async (logs: string | ReadonlyArray<string>, agent: Agent): Promise<void> => {
   const all = [logs].flat()
-  await soon(agent, `the first scans of ${all.join(", ")} in the journal`, async () => {
+  const isScanned = async (): Promise<boolean> => {
     const scanned = (await agent.events()).filter(({ type }) => type === "Scanned").map(({ log }) => log["path"])
     return all.every((path) => scanned.includes(path))
-  })
+  }
+  await soon(agent, `the first scans of ${all.join(", ")} in the journal`, isScanned, STARTED_WITHIN_MS)
 }
 
 /** Back when the log has at least so many segments. */
