@@ -17,8 +17,8 @@ import { Keeper } from "./keeper.ts"
 import { whereIs } from "./requirements.ts"
 import { SCRATCH_PREFIX, sweep } from "./sweep.ts"
 
-const READY_WITHIN_MS = 30_000
-const IMPORT_WITHIN_MS = 60_000
+const READY_WITHIN_MS = 150_000
+const IMPORT_WITHIN_MS = 150_000
 const GONE_WITHIN_MS = 10_000
 const COMPLAINTS = 20
 const COMPLAINT_CHARS = 400

@@ -26,7 +26,7 @@ import {
   writerIn,
 } from "./scene.ts"
 
-const TEST_MS = 180_000
+const TEST_MS = 600_000
 const KILLED = { code: null, signal: "SIGKILL" }
 const STOPPED = { code: 0, signal: null }
 /** Some 2 MB/s each, for as long as they aren't held. */

@@ -11,7 +11,7 @@ import { eventually } from "./eventually.ts"
 import { IMAGE } from "./image.ts"
 
 const HOST_NETWORK = { namespaceOptions: { network: "NODE" } } as const
-const EXIT_WITHIN_MS = 20_000
+const EXIT_WITHIN_MS = 150_000
 const NAMESPACE = "cordwood-e2e"
 
 /** What an event of this container's log must carry. */

@@ -21,13 +21,13 @@ import {
   writerIn,
 } from "./scene.ts"
 
-const TEST_MS = 180_000
+const TEST_MS = 600_000
 /** Some 3 MB/s each, for as long as they aren't held. */
 const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.1 }
 /** Of each kind. */
 const LOST_REPLIES = 12
 /** Far longer than a runtime needs to reopen: else it would do so after the agent has given it up. */
-const DEADLINE = "3s"
+const DEADLINE = "5s"
 const KINDS: ReadonlyArray<Fault> = ["reply-lost", "reply-kept", "connection-lost"]
 
 onContainerd("when the reply to a reopening is lost after it took effect", () => {

@@ -30,9 +30,9 @@ import {
 import { Witness } from "./witness.ts"
 import { numberOf } from "./writer.ts"
 
-const TEST_MS = 180_000
+const TEST_MS = 600_000
 /** An agent may pause longer and longer between its questions to a runtime that is away. */
-const FOUND_AGAIN_WITHIN_MS = 75_000
+const FOUND_AGAIN_WITHIN_MS = 225_000
 const KILLED = { code: null, signal: "SIGKILL" }
 /**
  * What dies with containerd: what it has read from a container and not yet written. That is one copy of 32 KiB (Go's io.Copy) and, of

@@ -32,7 +32,7 @@ import {
 } from "./scene.ts"
 import { numberOf } from "./writer.ts"
 
-const TEST_MS = 120_000
+const TEST_MS = 600_000
 /** What containerd cuts a longer line into. */
 const CONTAINERD_RECORD_CHARS = 16_384
 const STOPPED = { code: 0, signal: null }
@@ -295,7 +295,8 @@ onContainerd("on a real containerd", () => {
       const proxy = await proxyOf(containerd())
       const pod = await podOf(containerd(), "reply-lost")
       const writer = await writerIn(containerd(), pod, "writer", STEADY)
-      const agent = agentOn(containerd(), KEEP_ALL, { socket: proxy.socket, timeout: "1s" })
+      // Longer than the runtime takes: else it would reopen after the agent has given it up.
+      const agent = agentOn(containerd(), KEEP_ALL, { socket: proxy.socket, timeout: "10s" })
       await segmentsReach(writer.log, 1, agent)
       proxy.break("ReopenContainerLog", "reply-lost")
       await soon(agent, "three lost replies", () => proxy.timesBroken("ReopenContainerLog") >= 3)
