@@ -26,12 +26,12 @@ import {
   writerIn,
 } from "./scene.ts"
 
-const TEST_MS = 600_000
+const TEST_MS = 900_000
 const KILLED = { code: null, signal: "SIGKILL" }
 const STOPPED = { code: 0, signal: null }
-/** Some 2 MB/s each, for as long as they aren't held. */
-const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.15 }
-const KILLS = 6
+/** Some 0.7 MB/s each, for as long as they aren't held. */
+const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.5 }
+const KILLS = 5
 /** What becomes of the call that the agent made and didn't live to see answered. */
 const FATES = ["lost", "done before the kill", "done after the kill"] as const
 

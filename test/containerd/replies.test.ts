@@ -22,10 +22,10 @@ import {
 } from "./scene.ts"
 
 const TEST_MS = 600_000
-/** Some 3 MB/s each, for as long as they aren't held. */
-const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.1 }
+/** Some 1.5 MB/s each, for as long as they aren't held. */
+const STEADY = { lineChars: 200, burstLines: 2_000, pauseSeconds: 0.25 }
 /** Of each kind. */
-const LOST_REPLIES = 12
+const LOST_REPLIES = 10
 /** Far longer than a runtime needs to reopen: else it would do so after the agent has given it up. */
 const DEADLINE = "5s"
 const KINDS: ReadonlyArray<Fault> = ["reply-lost", "reply-kept", "connection-lost"]

@@ -202,12 +202,6 @@ export const held = async (writer: Writer): Promise<number> => {
   return lines
 }
 
-/** What a log at rest is below; how long it may take to get there. */
-export interface Rest {
-  readonly maxBytes?: number
-  readonly withinMs?: number
-}
-
 /** Below maxSize; archives, behind them one plain segment, the newest; a stamp for each; no leftovers and nothing else. */
 const isOrderly = (log: string, maxBytes = MAX_BYTES): boolean => {
   const files = filesOf(log)
@@ -222,13 +216,10 @@ const isOrderly = (log: string, maxBytes = MAX_BYTES): boolean => {
 }
 
 /** Holds the writer and lets the agent do what is left to do; how many lines were written. */
-export const atRest = async (writer: Writer, agent: Agent, { maxBytes, withinMs }: Rest = {}): Promise<number> => {
+export const atRest = async (writer: Writer, agent: Agent, maxBytes = MAX_BYTES): Promise<number> => {
   const lines = await held(writer)
-  await soon(
-    agent,
-    `one plain segment of ${writer.log}, archives before it and no leftovers`,
-    () => isOrderly(writer.log, maxBytes),
-    withinMs,
+  await soon(agent, `one plain segment of ${writer.log}, archives before it and no leftovers`, () =>
+    isOrderly(writer.log, maxBytes),
   )
   return lines
 }
