@@ -42,6 +42,11 @@ export class RunningContainer {
       return status.state === "CONTAINER_EXITED"
     })
   }
+
+  /** Removes it, once it has exited. Its logs stay: the runtime knows no more of them. */
+  async remove(): Promise<void> {
+    await this.containerd.cri.call("RemoveContainer", { containerId: this.log.containerId })
+  }
 }
 
 export class Pod {

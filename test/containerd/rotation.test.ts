@@ -2,7 +2,7 @@
  * Writers in real containers, `cordwood run` beside them, and the proof from the files alone that every line is there once and in
  * order. One containerd serves all of these tests.
  */
-import { existsSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, readdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { setImmediate as turn } from "node:timers/promises"
 import { expect, test } from "vitest"
@@ -19,6 +19,7 @@ import {
   KEEP_ALL,
   expectEveryLine,
   held,
+  isPacked,
   podOf,
   proxyOf,
   segmentCount,
@@ -143,7 +144,7 @@ onContainerd("on a real containerd", () => {
   )
 
   test(
-    "a stopped container's log is left as it is, and its neighbour's is rotated on",
+    "a stopped container's file is left as it is, what was rotated away before is compressed, and its neighbour's log is rotated on",
     async () => {
       const pod = await podOf(containerd(), "stops")
       const stopping = await writerIn(containerd(), pod, "stopping", STEADY)
@@ -152,17 +153,20 @@ onContainerd("on a real containerd", () => {
       await segmentsReach(stopping.log, 1, agent)
       await segmentsReach(staying.log, 1, agent)
 
-      await atRest(stopping, agent)
+      const stoppedLines = await atRest(stopping, agent)
+      const rotated = stampsOf(stopping.log)
       await stopping.container.stop()
+      await soon(agent, "nothing plain but the stopped container's file", () => isPacked(stopping.log))
       // A pass that was under way may still end; one that has begun since then can't know of a running container.
       await segmentsReach(staying.log, segmentCount(staying.log) + 3, agent)
       // Far over the limit, as a container that dies while it writes leaves its log.
+      const { size } = statSync(stopping.log)
       writeFileSync(stopping.log, Buffer.alloc(3 * 1024 * 1024, "x"), { flag: "a" })
       const folder = dirname(stopping.log)
       const asItIs = () =>
         readdirSync(folder).map((name) => {
-          const { size, mtimeMs, ino } = statSync(join(folder, name))
-          return { name, size, mtimeMs, ino }
+          const { size: bytes, mtimeMs, ino } = statSync(join(folder, name))
+          return { name, bytes, mtimeMs, ino }
         })
       const left = asItIs()
       await segmentsReach(staying.log, segmentCount(staying.log) + 4, agent)
@@ -171,6 +175,9 @@ onContainerd("on a real containerd", () => {
       expect(await agent.stop()).toEqual(STOPPED)
       expectEveryLine(staying, lines)
       expectOrderly(staying)
+      truncateSync(stopping.log, size)
+      expectEveryLine(stopping, stoppedLines)
+      expect(stampsOf(stopping.log)).toEqual(rotated)
     },
     TEST_MS,
   )
@@ -188,6 +195,7 @@ onContainerd("on a real containerd", () => {
       const second = await writerIn(containerd(), pod, "writer", STEADY, { restart: 1 })
       expect([dirname(second.log), second.log.slice(-6)]).toEqual([dirname(first.log), "/1.log"])
       await segmentsReach(second.log, 2, agent)
+      await soon(agent, "nothing plain but the first container's file", () => isPacked(first.log))
       const secondLines = await atRest(second, agent)
       expect(await agent.stop()).toEqual(STOPPED)
 
@@ -197,9 +205,10 @@ onContainerd("on a real containerd", () => {
         [second, secondLines],
       ] as const) {
         const found = expectEveryLine(writer, lines)
-        expectOrderly(writer)
         expectEventsMatchDisk(events, writer.container.log, found)
       }
+      expectOrderly(second)
+      expect(isPacked(first.log)).toBe(true)
     },
     TEST_MS,
   )

@@ -83,6 +83,30 @@ export const writerIn = async (
   return { container, gate, writing: what, log: container.log.path }
 }
 
+/**
+ * A container that writes, crashes and is started anew, `0.log`, `1.log` and so on; the last one goes on. As a kubelet does, it keeps the last
+ * one that crashed and removes those before it from the runtime; their logs stay in the pod's folder. `crashed` is told of each crash.
+ */
+export const crashLoop = async (
+  containerd: Containerd,
+  pod: Pod,
+  name: string,
+  what: Writing,
+  crashes: number,
+  crashed: (writer: Writer) => Promise<void>,
+): Promise<ReadonlyArray<Writer>> => {
+  const writers: Array<Writer> = []
+  for (let restart = 0; restart <= crashes; restart++) {
+    const writer = await writerIn(containerd, pod, name, what, { restart })
+    writers.push(writer)
+    if (restart === crashes) break
+    await crashed(writer)
+    await writer.container.stop()
+    await writers.at(-2)?.container.remove()
+  }
+  return writers
+}
+
 const keepUntilTheEnd = (containerd: Containerd, agent: Agent): Agent => {
   onTestFailed(() => {
     console.error(`${agent.output()}\n\n${containerd.output()}`)
@@ -214,6 +238,10 @@ const isOrderly = (log: string, maxBytes = MAX_BYTES): boolean => {
     (active?.bytesOnDisk ?? 0) < maxBytes
   )
 }
+
+/** Of a container that has ended, nothing is plain but the file it wrote to last. */
+export const isPacked = (log: string): boolean =>
+  filesOf(log).every(({ role, compressed }) => compressed || role === "active")
 
 /** Holds the writer and lets the agent do what is left to do; how many lines were written. */
 export const atRest = async (writer: Writer, agent: Agent, maxBytes = MAX_BYTES): Promise<number> => {
