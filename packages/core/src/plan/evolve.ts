@@ -10,6 +10,7 @@ import {
 } from "../event/payload.ts"
 import { besideOf, directoryOf, nameOf } from "../log/log.ts"
 import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
+import { withChange } from "./changed-map.ts"
 
 /** A step that was put off, and since when (ISO 8601). */
 export interface Deferral {
@@ -161,9 +162,11 @@ const settle = (
   path: string,
   change: { readonly remove?: string; readonly add?: { readonly path: string; readonly bytes: number } },
 ): LogState => {
-  const files = state.files === null ? null : new Map(state.files)
-  if (change.remove !== undefined) files?.delete(nameOf(change.remove))
-  if (change.add !== undefined) files?.set(nameOf(change.add.path), change.add.bytes)
+  let { files } = state
+  if (files !== null && change.remove !== undefined) files = withChange(files, { remove: nameOf(change.remove) })
+  if (files !== null && change.add !== undefined) {
+    files = withChange(files, { put: nameOf(change.add.path), value: change.add.bytes })
+  }
   const deferred = new Map(state.deferred)
   deferred.delete(path)
   const failing = new Map(state.failing)
