@@ -561,6 +561,29 @@ describe("a pass", () => {
   )
 
   it.effect(
+    "doesn't tell of a segment as removed while its original, which couldn't be cleaned away, is still there",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "x")
+        for (const day of [1, 2, 3, 4])
+          world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("Pabc\0\0\0\u0003"))
+        const original = `${ACTIVE}.20260101-000000`
+        world.put(original, text.encode("abc"))
+        const events: Array<Envelope> = []
+        const it = yield* bench(world, events)
+        world.faults = (operation, path) => (operation === "remove" && path === original ? "before" : null)
+        yield* wholePass(it)
+        const removed = (): ReadonlyArray<unknown> => facts(events.filter(({ type }) => type === "Removed"))
+        assert.deepStrictEqual([removed(), world.read(`${original}.plain`)?.length], [[], 8])
+        world.faults = () => null
+        yield* wholePass(it)
+        assert.deepStrictEqual(removed(), [["Removed", { path: `${original}.plain`, bytes: 8, reason: "max-files" }]])
+      }),
+  )
+
+  it.effect(
     "doesn't take the second name of the active file, which a crash left, for a segment, nor for a loss once it is gone",
     () =>
       Effect.gen(function* () {

@@ -31,6 +31,8 @@ export interface Change {
   readonly lost: Inode
   /** Null: the name is gone. */
   readonly by: Inode | null
+  /** How many bytes of it a power cut just before would have left at the least. */
+  readonly durableBytes: number
 }
 /** A change of names that isn't durable yet: all of it survives a power cut, or nothing. */
 type Pending = ReadonlyArray<{ readonly name: string; readonly inode: Inode | null }>
@@ -189,19 +191,21 @@ export class Disk {
   }
   #name(path: string, inode: Inode): void {
     const lost = this.#inodes.get(path)
+    const durableBytes = lost !== undefined && this.survives(path) ? lost.synced.length : 0
     this.#inodes.set(path, inode)
     if (inode.kind === "directory") {
       this.#directories.set(path, { names: new Set(), durable: new Map(), pending: [] })
     }
-    if (lost !== undefined && lost !== inode) this.changed({ path, lost, by: inode })
+    if (lost !== undefined && lost !== inode) this.changed({ path, lost, by: inode, durableBytes })
   }
   #unname(path: string, nowMs: number, isTold = true): void {
     const directory = directoryOf(path)
     const lost = this.#inodes.get(path)
+    const durableBytes = lost !== undefined && this.survives(path) ? lost.synced.length : 0
     this.#inodes.delete(path)
     this.#directories.get(directory)?.names.delete(nameOf(path))
     this.#touch(directory, nowMs)
-    if (isTold && lost !== undefined) this.changed({ path, lost, by: null })
+    if (isTold && lost !== undefined) this.changed({ path, lost, by: null, durableBytes })
   }
   #enter(path: string, nowMs: number): void {
     const directory = directoryOf(path)

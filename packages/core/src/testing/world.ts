@@ -207,6 +207,13 @@ export class World {
     })
   }
 
+  /** An act of the agent that runs now, beside the port, with its fault: for programs that go their own way. */
+  act<A>(operation: Operation, path: string, does: (nowMs: number) => A): Effect.Effect<A, LogFilesError> {
+    const refusal = (): LogFilesError =>
+      new LogFilesError({ op: operation, path, reason: this.failReason, detail: "a fault to order" })
+    return this.#operate(this.#incarnation, operation, path, refusal, (nowMs) => Effect.sync(() => does(nowMs)))
+  }
+
   /** A source of these logs, whose writers reopen when told; at once, if `reopen` doesn't say otherwise. */
   source(
     logs: () => ReadonlyArray<Log>,

@@ -1,0 +1,467 @@
+/**
+ * The judge of a simulation. Knows what the writers wrote, what lies on the disk, which files lost their last name and by whom, what the store has,
+ * and what the journal says was removed; and from that alone says whether a promise was broken. Reads names and compressed files by itself: shares no
+ * code with the agent, nor with the codec.
+ */
+import type { Change, World } from "@cordwood/core/testing"
+import type { Entry } from "./kept-journal.ts"
+import type { ObjectStore } from "./object-store.ts"
+
+/** What was promised, in a few words each. */
+export type Guarantee =
+  | "every byte is in one place, in order"
+  | "no file is overwritten"
+  | "what is foreign is left alone"
+  | "only the oldest beyond maxFiles are removed"
+  | "nothing is removed before it is shipped"
+  | "a power cut takes nothing that was durable"
+  | "every removal is on record, and nothing else is"
+  | "once faults stop, everything is rotated, compressed, shipped and trimmed"
+  | "a pass with nothing to do writes nothing"
+  | "what the journal adds up to is what is on the disk"
+  | "an active file is rotated in time"
+  | "the agent has no bug that it knows of"
+
+export interface Violation {
+  readonly guarantee: Guarantee
+  readonly log: string
+  readonly detail: string
+}
+
+/** A file of a log that nobody can read any more. */
+interface Gone {
+  readonly stamp: string
+  readonly path: string
+  readonly bytes: number
+  readonly text: string
+  readonly by: Actor
+  readonly incarnation: number
+}
+export type Actor = "agent" | "others"
+
+interface Ledger {
+  readonly path: string
+  readonly directory: string
+  readonly name: string
+  /** What is to be read: what was written, less what a power cut may take and somebody else took. */
+  expected: string
+  readonly gone: Array<Gone>
+  /** By stamp, how many bytes were durable of files that were removed because another copy holds them. */
+  readonly owed: Map<string, number>
+  /** Its directory is gone, and with it everything. */
+  hasVanished: boolean
+}
+interface Foreigner {
+  readonly path: string
+  readonly state: string
+}
+
+/** Files of one segment, or the active file (whose stamp is after all others). */
+interface Piece {
+  readonly stamp: string
+  readonly text: string
+  readonly copies: ReadonlyArray<Copy>
+}
+interface Copy {
+  readonly path: string
+  readonly identity: string
+  readonly isPacked: boolean
+  readonly text: string
+}
+
+const ACTIVE = "the active file"
+const latin = new TextDecoder("latin1")
+const textOf = (bytes: Uint8Array): string => latin.decode(bytes)
+
+/** What a packed file holds; null if it is none. */
+export const unpacked = (bytes: Uint8Array): string | null => {
+  const word = (at: number): number =>
+    ((bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0)) * 65_536 + (bytes[at + 2] ?? 0) * 256 + (bytes[at + 3] ?? 0)
+  if (bytes.length < 17 || bytes[0] !== 75) return null
+  const [before, records, after] = [word(1), word(5), word(9)]
+  if (bytes.length !== 17 + before + 4 * records + after) return null
+  let sum = 2_166_136_261
+  for (const byte of bytes.subarray(0, -4)) sum = Math.imul(sum ^ byte, 16_777_619) >>> 0
+  if (sum >>> 0 !== word(bytes.length - 4)) return null
+  let text = textOf(bytes.subarray(13, 13 + before))
+  for (let record = 0; record < records; record += 1) {
+    const at = 13 + before + 4 * record
+    text += String.fromCharCode(bytes[at] ?? 0) + String(word(at) % 16_777_216).padStart(6, "0") + "\n"
+  }
+  return text + textOf(bytes.subarray(13 + before + 4 * records, bytes.length - 4))
+}
+
+export interface Case {
+  readonly world: World
+  readonly maxFiles: number
+  readonly store: ObjectStore | null
+  readonly incarnation: () => number
+  /** Of the codec in use; null: segments stay as they are. */
+  readonly suffix: string | null
+  /** Whether what is closed is to be shipped before it must go. */
+  readonly isEarly: boolean
+}
+
+export class Account {
+  readonly #case: Case
+  readonly #ledgers = new Map<string, Ledger>()
+  readonly #foreigners: Array<Foreigner> = []
+  #before: ReadonlyArray<{
+    readonly ledger: Ledger
+    readonly pieces: ReadonlyArray<Piece & { readonly kept: number }>
+  }> = []
+  readonly violations: Array<Violation> = []
+
+  constructor(facts: Case) {
+    this.#case = facts
+  }
+
+  /** A log that is written to from now on. */
+  begin(path: string): void {
+    const at = path.lastIndexOf("/")
+    this.#ledgers.set(path, {
+      path,
+      directory: path.slice(0, at),
+      name: path.slice(at + 1),
+      expected: "",
+      gone: [],
+      owed: new Map(),
+      hasVanished: false,
+    })
+  }
+  wrote(path: string, text: string): void {
+    const ledger = this.#ledgers.get(path)
+    if (ledger !== undefined) ledger.expected += text
+  }
+  /** Something that isn't ours lies there. */
+  foreign(path: string): void {
+    this.#foreigners.push({ path, state: this.#stateOf(path) })
+  }
+  vanished(directory: string): void {
+    for (const ledger of this.#ledgers.values()) if (ledger.directory === directory) ledger.hasVanished = true
+    for (let at = this.#foreigners.length - 1; at >= 0; at -= 1) {
+      if (this.#foreigners[at]?.path.startsWith(`${directory}/`) === true) this.#foreigners.splice(at, 1)
+    }
+  }
+
+  #broken(guarantee: Guarantee, log: string, detail: string): void {
+    this.violations.push({ guarantee, log, detail })
+  }
+  breaks(violation: Violation): void {
+    this.violations.push(violation)
+  }
+
+  /** A file has lost its name. */
+  changed({ by: successor, durableBytes, lost, path }: Change, actor: Actor): void {
+    if (lost.kind !== "file") {
+      if (actor === "agent") this.#broken("what is foreign is left alone", path, `a ${lost.kind} has lost its name`)
+      return
+    }
+    const directory = path.slice(0, path.lastIndexOf("/"))
+    const name = path.slice(directory.length + 1)
+    const ledger = [...this.#ledgers.values()].find(
+      (one) => one.directory === directory && (name === one.name || name.startsWith(`${one.name}.`)),
+    )
+    if (ledger === undefined || ledger.hasVanished) return
+    const stamp = name === ledger.name ? ACTIVE : stampOf(ledger.name, name)
+    if (stamp === null) {
+      if (actor === "agent" && !isTemporary(ledger.name, name)) {
+        this.#broken("what is foreign is left alone", path, "it has lost its name")
+      }
+      return
+    }
+    if (successor !== null) {
+      if (lost.bytes.length > 0) {
+        this.#broken("no file is overwritten", path, `another file has the name of ${lost.bytes.length} bytes`)
+      }
+      return
+    }
+    const text = name.endsWith(".packed") ? unpacked(lost.bytes) : textOf(lost.bytes)
+    const pieces = this.#onDisk(ledger)
+    const identity = `1:${lost.id}`
+    const left = pieces.find(
+      (piece) => piece.stamp === stamp || piece.copies.some((copy) => copy.identity === identity),
+    )
+    // Whatever doesn't decode holds nothing.
+    if (text === null) return
+    if (left?.copies.some((copy) => copy.text.startsWith(text)) === true) {
+      const isWhole = durableBytes === lost.bytes.length
+      const durable = name.endsWith(".packed") ? (isWhole ? text.length : 0) : durableBytes
+      ledger.owed.set(stamp, Math.max(durable, ledger.owed.get(stamp) ?? 0))
+      return
+    }
+    ledger.gone.push({
+      stamp,
+      path,
+      bytes: lost.bytes.length,
+      text,
+      by: actor,
+      incarnation: this.#case.incarnation(),
+    })
+    if (actor === "others") {
+      return
+    }
+    if (stamp === ACTIVE) {
+      if (text !== "") this.#broken("every byte is in one place, in order", path, "the active file was removed")
+      return
+    }
+    // The empty file that holds a name for a rename.
+    if (text === "") return
+    const newer = pieces.filter((piece) => piece.stamp !== ACTIVE && piece.stamp > stamp).length
+    if (newer < this.#case.maxFiles - 2) {
+      const detail = `removed with no more than ${newer} newer segments, and ${this.#case.maxFiles - 2} are to be kept`
+      this.#broken("only the oldest beyond maxFiles are removed", path, detail)
+    }
+    const { store } = this.#case
+    if (store !== null && !isStored(store, `${ledger.path}/${stamp}/`, text)) {
+      this.#broken("nothing is removed before it is shipped", path, `the store doesn't have its ${text.length} bytes`)
+    }
+  }
+
+  /** To be called just before a power cut, and just after it: what wasn't durable may be lost, and nothing else. */
+  beforePowerCut(): void {
+    const { world } = this.#case
+    this.#before = [...this.#ledgers.values()].map((ledger) => ({
+      ledger,
+      pieces: this.#read(ledger).map((piece) => {
+        const kept = piece.copies.map(({ isPacked, path, text }) => {
+          const { anywhere, here } = world.durableBytes(path)
+          if (!isPacked) return anywhere
+          return here > 0 && here === world.read(path)?.length ? text.length : 0
+        })
+        const owed = Math.min(ledger.owed.get(piece.stamp) ?? 0, piece.text.length)
+        return { ...piece, kept: Math.max(owed, ...kept) }
+      }),
+    }))
+  }
+  afterPowerCut(): void {
+    for (const { ledger, pieces } of this.#before) {
+      if (ledger.hasVanished) continue
+      const left = this.#onDisk(ledger).flatMap(({ copies }) => copies)
+      let expected = ""
+      for (const { copies, kept, stamp, text } of pieces) {
+        const candidates = [
+          ...left.filter(({ identity }) => copies.some((copy) => copy.identity === identity)).map((copy) => copy.text),
+          ...ledger.gone.filter((gone) => gone.stamp === stamp).map((gone) => gone.text),
+        ].filter((candidate) => text.startsWith(candidate))
+        const longest = candidates.reduce((a, b) => (b.length > a.length ? b : a), "")
+        if (longest.length < kept) {
+          const detail = `of ${text.length} bytes of ${stamp}, ${kept} were durable, and ${longest.length} are left`
+          this.#broken("a power cut takes nothing that was durable", ledger.path, detail)
+        }
+        expected += longest
+      }
+      ledger.expected = expected
+    }
+    this.#before = []
+    // What others have put there may not have survived, or not all of it.
+    for (const foreigner of this.#foreigners.splice(0)) {
+      const state = this.#stateOf(foreigner.path)
+      if (state !== "nothing") this.#foreigners.push({ path: foreigner.path, state })
+    }
+  }
+
+  /** Whether all that was written can be read, in order, and what is foreign is as it was. */
+  check(): void {
+    for (const ledger of this.#ledgers.values()) {
+      if (ledger.hasVanished) continue
+      const pieces = this.#read(ledger)
+      if (pieces.map(({ text }) => text).join("") !== ledger.expected) this.#explain(ledger, pieces)
+    }
+    for (const { path, state } of this.#foreigners) {
+      const now = this.#stateOf(path)
+      if (now !== state) this.#broken("what is foreign is left alone", path, `it was ${state}, and is ${now}`)
+    }
+  }
+
+  #explain(ledger: Ledger, pieces: ReadonlyArray<Piece>): void {
+    const { expected, path } = ledger
+    const broken = (detail: string): void => this.#broken("every byte is in one place, in order", path, detail)
+    let cursor = 0
+    for (const { stamp, text } of pieces) {
+      if (expected.startsWith(text, cursor)) {
+        cursor += text.length
+        continue
+      }
+      const found = expected.indexOf(text, cursor)
+      if (found >= 0) {
+        return broken(`${found - cursor} bytes from ${cursor} on are missing before ${stamp}`)
+      }
+      const earlier = expected.indexOf(text)
+      return broken(
+        earlier >= 0
+          ? `${stamp} holds the bytes from ${earlier} on, which come before ${cursor}: doubled, or out of order`
+          : `${stamp} holds something else than the bytes from ${cursor} on`,
+      )
+    }
+    broken(`the last ${expected.length - cursor} bytes, from ${cursor} on, are missing`)
+  }
+
+  /** Whether every removal is on record, and every record is of a removal. To be called once the agent has had time to tell. */
+  checkRecords(
+    entries: ReadonlyArray<Entry>,
+    now: { readonly generation: number; readonly listed: ReadonlySet<string> },
+  ): void {
+    for (const ledger of this.#ledgers.values()) {
+      if (ledger.hasVanished) continue
+      const ours = entries.filter(({ event }) => event.log.path === ledger.path)
+      const told = ours.flatMap(({ event, incarnation }) => {
+        if (event.type !== "Removed") return []
+        const data = event.data as { readonly path: string; readonly bytes: number; readonly reason: string }
+        const stamp = stampOf(ledger.name, data.path.slice(ledger.directory.length + 1))
+        return [{ ...data, stamp, incarnation }]
+      })
+      for (const { bytes, incarnation, path, reason, stamp } of told) {
+        const about = ledger.gone.filter((gone) => gone.stamp === stamp)
+        const fits = about.some((gone) =>
+          reason === "missing"
+            ? gone.by === "others" || gone.incarnation < incarnation
+            : gone.by === "agent" && gone.bytes === bytes && gone.path === path,
+        )
+        if (!fits) {
+          const detail = `an event tells of ${bytes} bytes removed (${reason}), and that isn't what happened`
+          this.#broken("every removal is on record, and nothing else is", path, detail)
+        }
+      }
+      const onDisk = this.#onDisk(ledger)
+      for (const gone of ledger.gone) {
+        if (gone.text === "" || told.some(({ stamp }) => stamp === gone.stamp)) continue
+        // A power cut has brought it back before anybody could tell.
+        if (onDisk.some(({ stamp, text }) => stamp === gone.stamp && text.startsWith(gone.text))) continue
+        if (this.#mayBeUntold(gone, ours, now, ledger)) continue
+        const detail = `${gone.bytes} bytes are gone, by ${gone.by === "agent" ? "the agent" : "somebody else"}, and no event says so`
+        this.#broken("every removal is on record, and nothing else is", gone.path, detail)
+      }
+    }
+  }
+
+  /**
+   * The limits that are documented: a removal whose agent died before it could store the event is told as missing by the next one, if the journal that
+   * there is by then tells of the segment at all, and if the log is still looked at.
+   */
+  #mayBeUntold(
+    gone: Gone,
+    ours: ReadonlyArray<Entry>,
+    { generation, listed }: { readonly generation: number; readonly listed: ReadonlySet<string> },
+    ledger: Ledger,
+  ): boolean {
+    if (!listed.has(ledger.path)) return true
+    const isKnown = ours.some(
+      (entry) => entry.generation === generation && JSON.stringify(entry.event.data).includes(gone.stamp),
+    )
+    return !isKnown && (gone.by === "others" || gone.incarnation < this.#case.incarnation())
+  }
+
+  /** What of a log isn't as it should be once everything has come to rest; null: nothing. */
+  unrest(path: string, maxSize: number, writerIsHome: boolean): string | null {
+    const { isEarly, maxFiles, store, suffix, world } = this.#case
+    const ledger = this.#ledgers.get(path)
+    if (ledger === undefined || ledger.hasVanished) return null
+    const active = world.read(path)
+    if (active === undefined) return "there is no active file"
+    if (active.length >= maxSize) return `the active file has ${active.length} bytes`
+    if (!writerIsHome) return "the writer holds another file than the active one"
+    const names = world.namesIn(ledger.directory)
+    const temporary = names.find((name) => isTemporary(ledger.name, name) && this.#isFile(ledger, name))
+    if (temporary !== undefined) return `${temporary} is left behind`
+    const pieces = this.#onDisk(ledger).filter(({ stamp }) => stamp !== ACTIVE)
+    if (pieces.length + 1 > maxFiles) return `there are ${pieces.length + 1} files`
+    const double = pieces.find(({ copies }) => copies.length > 1)
+    if (double !== undefined) return `${double.stamp} is there twice`
+    const undone = names.find(
+      (name) =>
+        stampOf(ledger.name, name) !== null &&
+        world.identityOf(`${ledger.directory}/${name}`) === world.identityOf(path),
+    )
+    if (undone !== undefined) return `the active file has a second name, ${undone}`
+    const plain = suffix === null ? undefined : pieces.slice(0, -1).find(({ copies }) => copies[0]?.isPacked === false)
+    if (plain !== undefined) return `${plain.stamp} isn't compressed`
+    const unshipped =
+      store === null || !isEarly
+        ? undefined
+        : pieces.find(({ stamp, text }) => text !== "" && !isStored(store, `${path}/${stamp}/`, text))
+    if (unshipped !== undefined) return `${unshipped.stamp} isn't shipped`
+    return null
+  }
+  /** Names and bytes of a log's rotated files, leftovers included. */
+  filesOf(path: string): ReadonlyMap<string, number> {
+    const { world } = this.#case
+    const ledger = this.#ledgers.get(path)
+    if (ledger === undefined) return new Map()
+    return new Map(
+      world
+        .namesIn(ledger.directory)
+        .filter((name) => stampOf(ledger.name, name) !== null || isTemporary(ledger.name, name))
+        .filter((name) => this.#isFile(ledger, name))
+        .map((name) => [name, world.read(`${ledger.directory}/${name}`)?.length ?? 0]),
+    )
+  }
+
+  #isFile({ directory }: Ledger, name: string): boolean {
+    return this.#case.world.attributesOf(`${directory}/${name}`)?.kind === "file"
+  }
+  #stateOf(path: string): string {
+    const { world } = this.#case
+    const attributes = world.attributesOf(path)
+    if (attributes === undefined) return "nothing"
+    return `${attributes.kind} ${world.identityOf(path)} ${textOf(world.read(path) ?? new Uint8Array())}`
+  }
+
+  /** The pieces of a log in reading order, those that are gone among them. */
+  #read(ledger: Ledger): ReadonlyArray<Piece> {
+    const pieces = new Map(this.#onDisk(ledger).map((piece) => [piece.stamp, piece]))
+    for (const { stamp, text } of ledger.gone) {
+      const there = pieces.get(stamp)
+      // The active file may be made anew; what somebody took of it is what came before.
+      if (stamp === ACTIVE) continue
+      if (there === undefined || there.text.length < text.length) {
+        pieces.set(stamp, { stamp, text, copies: there?.copies ?? [] })
+      }
+    }
+    return [...pieces.values()].toSorted(byStamp)
+  }
+
+  #onDisk(ledger: Ledger): ReadonlyArray<Piece> {
+    const { world } = this.#case
+    const { directory, name: own } = ledger
+    const active = world.attributesOf(ledger.path)?.kind === "file" ? world.identityOf(ledger.path) : undefined
+    const byStampOf = new Map<string, Array<Copy>>()
+    for (const name of world.namesIn(directory)) {
+      const stamp = name === own ? ACTIVE : stampOf(own, name)
+      if (stamp === null || !this.#isFile(ledger, name)) continue
+      const path = `${directory}/${name}`
+      const identity = world.identityOf(path) ?? ""
+      if (stamp !== ACTIVE && identity === active) continue
+      const bytes = world.read(path) ?? new Uint8Array()
+      const isPacked = name.endsWith(".packed")
+      // What doesn't decode holds nothing.
+      const copy = { path, identity, isPacked, text: isPacked ? (unpacked(bytes) ?? "") : textOf(bytes) }
+      byStampOf.set(stamp, [...(byStampOf.get(stamp) ?? []), copy])
+    }
+    return [...byStampOf]
+      .map(([stamp, copies]) => {
+        const text = copies.reduce((longest, copy) => (copy.text.length > longest.length ? copy.text : longest), "")
+        return { stamp, text, copies }
+      })
+      .toSorted(byStamp)
+  }
+}
+
+const byStamp = (a: Piece, b: Piece): number => {
+  if (a.stamp === ACTIVE || b.stamp === ACTIVE) return a.stamp === b.stamp ? 0 : a.stamp === ACTIVE ? 1 : -1
+  return a.stamp < b.stamp ? -1 : 1
+}
+
+/** The stamp in the name of a segment, plain or packed; null: it is none. */
+const stampOf = (active: string, name: string): string | null => {
+  const rest = name.slice(active.length)
+  const found = name.startsWith(`${active}.`) ? /^\.(\d{8}-\d{6})(?:\.packed)?$/.exec(rest) : null
+  return found?.[1] ?? null
+}
+const isTemporary = (active: string, name: string): boolean =>
+  name.startsWith(`${active}.`) && /^\.\d{8}-\d{6}\.tmp$/.test(name.slice(active.length))
+
+const isStored = (store: ObjectStore, prefix: string, text: string): boolean => {
+  const object = store.objects.get(`${prefix}${text.length}`)
+  return object !== undefined && textOf(object) === text
+}

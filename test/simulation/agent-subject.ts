@@ -1,0 +1,49 @@
+/** The whole agent, as it runs on a simulated node. Adds nothing to it but what stands in for the disk, the runtime, the journal and the store. */
+import { Agent } from "@cordwood/agent"
+import { type Configured, definePlugin, LogFiles } from "@cordwood/core"
+import { Context, Effect, Layer } from "effect"
+import * as z from "zod"
+import type { Node, Subject } from "./node.ts"
+import { packed } from "./packed.ts"
+import { shipping } from "./shipping.ts"
+
+const packing: Configured = definePlugin({
+  name: "packed",
+  api: 1,
+  config: z.strictObject({}),
+  setup: () => Effect.succeed({ codecs: [packed] }),
+})()
+
+export const agentSubject: Subject = {
+  name: "Cordwood",
+  keepsRecords: true,
+  minds: true,
+  run: ({ journal, newId, scenario, source, store, world }: Node) =>
+    Effect.scoped(
+      Effect.flatMap(
+        Layer.build(
+          Agent.layer(
+            {
+              sources: [{ name: "world", open: Effect.sync(source) }],
+              policy: scenario.policy,
+              plugins: [
+                packing,
+                ...(store === null ? [] : [shipping(store, { early: scenario.shipping?.early === true })]),
+              ],
+              interval: `${scenario.intervalMs}ms`,
+              workers: scenario.workers,
+            },
+            {
+              files: Layer.sync(LogFiles, () => world.files()),
+              journal: (_settings, decode) => journal.open(decode),
+              newId,
+            },
+          ),
+        ),
+        (context): Effect.Effect<unknown, unknown> => {
+          const agent = Context.get(context, Agent)
+          return scenario.mode === "once" ? agent.once : agent.run
+        },
+      ),
+    ),
+}

@@ -1,0 +1,56 @@
+/** What a person is told of a failing seed: what broke, the story of the smallest scenario that breaks it, and how to see it again. Runs nothing. */
+import type { Violation } from "./account.ts"
+import type { Scenario } from "./scenario.ts"
+import type { Shrunk } from "./shrink.ts"
+
+/** A story longer than this shows its beginning and its end. */
+const MOST_LINES = 160
+const MOST_COLUMNS = 240
+
+export const violationText = ({ detail, guarantee, log }: Violation): string =>
+  `${guarantee}: ${log === "" ? "" : `${log}: `}${detail}`
+
+const scenarioText = (scenario: Scenario): ReadonlyArray<string> => {
+  const { compression, maxFiles, maxSize } = scenario.policy
+  const { containers, durationMs, happenings, intervalMs, mode, shipping, slowestMs, workers } = scenario
+  return [
+    `maxSize ${maxSize}, maxFiles ${maxFiles}, compression ${compression}, interval ${intervalMs} ms, workers ${workers}`,
+    `${mode === "run" ? "a daemon" : "a pass at every interval, each by an agent of its own"}; ${
+      shipping === null ? "nothing is shipped" : shipping.early ? "shipped as soon as closed" : "shipped before it goes"
+    }; an act takes up to ${slowestMs} ms; ${durationMs / 1_000} s`,
+    ...containers.map(
+      ({ lateMs, name, reopens, speeds }) =>
+        `container ${name}, ${reopens === "prompt" ? "reopens at once" : `goes on with the old file for ${lateMs} ms`}: ${speeds
+          .map(({ everyMs, fromMs, records }) => `from ${fromMs} ms, ${records} records every ${everyMs} ms`)
+          .join("; ")}`,
+    ),
+    `${happenings.length} things happen`,
+  ]
+}
+
+export const failureText = (
+  seed: number,
+  before: Scenario,
+  { outcome, scenario, tries }: Shrunk,
+  command: string,
+): string => {
+  const { story, violation } = outcome
+  const shown =
+    story.length <= MOST_LINES
+      ? story
+      : [
+          ...story.slice(0, MOST_LINES / 4),
+          `   … ${story.length - MOST_LINES} lines …`,
+          ...story.slice(-(MOST_LINES * 3) / 4),
+        ]
+  return [
+    `seed ${seed} fails: ${violation === null ? "" : violationText(violation)}`,
+    `shrunk from ${before.happenings.length} happenings and ${before.containers.length} containers, in ${tries} tries, to:`,
+    ...scenarioText(scenario).map((line) => `  ${line}`),
+    "",
+    " seconds  who       what",
+    ...shown.map((line) => (line.length > MOST_COLUMNS ? `${line.slice(0, MOST_COLUMNS - 1)}…` : line)),
+    "",
+    `again: ${command}`,
+  ].join("\n")
+}

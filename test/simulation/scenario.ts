@@ -1,0 +1,224 @@
+/**
+ * What is going to happen in one simulation: data only, drawn from a seed. What is here can be printed, cut down and run again; how it is run is
+ * run.ts, and what must hold is account.ts.
+ */
+import type { Operation } from "@cordwood/core/testing"
+import { Chance } from "./chance.ts"
+import type { JournalMood } from "./kept-journal.ts"
+import type { Mood } from "./object-store.ts"
+import { RECORD_BYTES } from "./records.ts"
+
+/** From a moment on the writer writes so many records at a time, so often. */
+export interface Speed {
+  readonly fromMs: number
+  readonly everyMs: number
+  readonly records: number
+}
+export interface Container {
+  readonly name: string
+  /** `prompt`: reopens when told, and at once. `late`: makes the file at once, and goes on with the old one for so long. */
+  readonly reopens: "prompt" | "late"
+  readonly lateMs: number
+  readonly speeds: ReadonlyArray<Speed>
+}
+
+/** `after` and `hang` take effect, `before` and `silent` don't; `hang` and `silent` never answer. */
+export type Trouble = "before" | "after" | "hang" | "silent" | "crash-before" | "crash-after"
+export type TroubledOperation = Operation | "journal.append"
+export type TroubleReason = "Io" | "NoSpace" | "ReadOnly" | "Denied" | "Busy"
+
+/** Something that happens at a moment, milliseconds from the beginning. */
+export type Happening = { readonly atMs: number } & (
+  | {
+      readonly _tag: "Trouble"
+      readonly operation: TroubledOperation
+      readonly trouble: Trouble
+      readonly reason: TroubleReason
+      /** How many operations of that kind from then on. */
+      readonly times: number
+    }
+  | { readonly _tag: "Kill"; readonly downMs: number }
+  | { readonly _tag: "Stop"; readonly downMs: number }
+  | { readonly _tag: "PowerCut"; readonly downMs: number; readonly chance: number }
+  | { readonly _tag: "ClockStep"; readonly stepMs: number }
+  | { readonly _tag: "DaylightSaving"; readonly isOver: boolean }
+  | { readonly _tag: "DiskFull"; readonly leftBytes: number; readonly forMs: number }
+  | { readonly _tag: "ReadOnly"; readonly forMs: number }
+  | { readonly _tag: "Journal"; readonly mood: JournalMood; readonly forMs: number }
+  | { readonly _tag: "JournalLost"; readonly isNoticed: boolean }
+  | { readonly _tag: "Store"; readonly mood: Mood; readonly forMs: number }
+  | { readonly _tag: "RuntimeDown"; readonly forMs: number }
+  | { readonly _tag: "ContainerRestart"; readonly name: string; readonly downMs: number }
+  | { readonly _tag: "ContainerStop"; readonly name: string }
+  | { readonly _tag: "ContainerVanish"; readonly name: string }
+  | { readonly _tag: "Foreign"; readonly name: string; readonly what: Foreign }
+  | { readonly _tag: "Taken"; readonly name: string }
+)
+export type Foreign = "backup" | "unknown-suffix" | "future" | "link" | "directory" | "pipe"
+
+export interface Scenario {
+  readonly seed: number
+  readonly policy: { readonly maxSize: number; readonly maxFiles: number; readonly compression: "packed" | "none" }
+  readonly intervalMs: number
+  readonly workers: number
+  /** Null: nothing is shipped. `early`: as soon as a segment is closed. */
+  readonly shipping: { readonly early: boolean } | null
+  /** `run`: as a daemon. `once`: a pass at every interval, each by an agent of its own. */
+  readonly mode: "run" | "once"
+  /** The longest that an act on the disk takes, milliseconds; most take far less. */
+  readonly slowestMs: number
+  /** How long the runtime may take to have a writer reopen, milliseconds: then its source gives up, if the agent hasn't. */
+  readonly reopenLimitMs: number
+  readonly containers: ReadonlyArray<Container>
+  /** In order of time. */
+  readonly happenings: ReadonlyArray<Happening>
+  /** After this all faults are over, and the writers stop. */
+  readonly durationMs: number
+}
+
+/** 2026-09-09T04:33:10Z: what the time of day is at the beginning. */
+export const START_MS = Date.parse("2026-09-09T04:33:10Z")
+const HOUR_MS = 3_600_000
+
+export const scenarioOf = (seed: number): Scenario => {
+  const chance = new Chance(seed)
+  const durationMs = chance.between(4, 25) * 1_000
+  const intervalMs = chance.one([500, 1_000, 2_000, 5_000])
+  const maxSize = chance.one([10, 20, 40, 80]) * RECORD_BYTES
+  const names = ["a", "b", "c"].slice(0, chance.one([1, 1, 1, 2, 2, 3]))
+  const containers = names.map((name) => containerOf(chance, name, maxSize, durationMs))
+  const shipping = chance.percent(40) ? { early: chance.percent(50) } : null
+  const calm = chance.percent(5)
+  const amount = calm ? 0 : chance.one([1, 2, 3, 5, 8, 13])
+  const happenings = Array.from({ length: amount }, () =>
+    happeningOf(chance, chance.below(durationMs), names, { ships: shipping !== null }),
+  ).toSorted((a, b) => a.atMs - b.atMs)
+  return {
+    seed,
+    policy: {
+      maxSize,
+      maxFiles: chance.one([2, 2, 3, 3, 4, 5]),
+      compression: chance.percent(90) ? "packed" : "none",
+    },
+    intervalMs,
+    workers: chance.between(1, 2),
+    shipping,
+    mode: chance.percent(6) ? "once" : "run",
+    slowestMs: calm ? 0 : chance.one([0, 0, 5, 50, 500, 2_000]),
+    reopenLimitMs: chance.one([10_000, 90_000]),
+    containers,
+    happenings,
+    durationMs,
+  }
+}
+
+const containerOf = (chance: Chance, name: string, maxSize: number, durationMs: number): Container => {
+  const phases = chance.between(1, 3)
+  const starts = Array.from({ length: phases }, (_, at) => (at === 0 ? 0 : chance.below(durationMs)))
+  return {
+    name,
+    reopens: chance.percent(80) ? "prompt" : "late",
+    lateMs: chance.one([10, 300, 1_500, 4_000]),
+    speeds: starts.toSorted((a, b) => a - b).map((fromMs) => speedOf(chance, fromMs, maxSize)),
+  }
+}
+
+/** From nothing at all to one that fills its file several times a second. */
+const speedOf = (chance: Chance, fromMs: number, maxSize: number): Speed => {
+  const records = maxSize / RECORD_BYTES
+  switch (chance.below(6)) {
+    case 0:
+      return { fromMs, everyMs: 60_000, records: 0 }
+    case 1:
+      return { fromMs, everyMs: 7_000, records: chance.between(1, 4) }
+    case 2:
+      return { fromMs, everyMs: 1_000, records: Math.max(1, Math.floor(records / 20)) }
+    case 3:
+      return { fromMs, everyMs: 500, records: Math.max(1, Math.floor(records / 10)) }
+    case 4:
+      return { fromMs, everyMs: 250, records: Math.max(1, Math.floor(records / 4)) }
+    default:
+      return { fromMs, everyMs: 700, records: records * chance.between(1, 2) }
+  }
+}
+
+const OPERATIONS = [
+  "list",
+  "setAside",
+  "setAside.reserved",
+  "setAside.sync",
+  "putBack",
+  "putBack.sync",
+  "putBack.linked",
+  "putBack.synced",
+  "remove",
+  "remove.sync",
+  "compress",
+  "compress.write",
+  "compress.sync",
+  "compress.source",
+  "compress.rename",
+  "compress.renamed",
+  "matches",
+  "matches.sync",
+] as const satisfies ReadonlyArray<Operation>
+
+const secondsOf = (chance: Chance): number => chance.one([500, 2_000, 5_000, 12_000])
+
+const happeningOf = (
+  chance: Chance,
+  atMs: number,
+  names: ReadonlyArray<string>,
+  { ships }: { readonly ships: boolean },
+): Happening => {
+  const name = names[chance.below(names.length)] ?? "a"
+  const reason = chance.one(["Io", "NoSpace", "ReadOnly", "Denied", "Busy"] as const)
+  const times = chance.one([1, 1, 1, 2, 4])
+  const downMs = chance.one([0, 200, 1_000, 4_000])
+  const forMs = secondsOf(chance)
+  const trouble = (operation: TroubledOperation, trouble: Trouble): Happening => ({
+    atMs,
+    _tag: "Trouble",
+    operation,
+    trouble,
+    reason,
+    times,
+  })
+  const share = chance.below(100)
+  if (share < 14) {
+    return trouble("reopen", chance.one(["before", "after", "hang", "silent", "crash-before", "crash-after"] as const))
+  }
+  if (share < 30) {
+    const operation = chance.one(OPERATIONS)
+    // A removal that took effect is never told as one that failed: the port says so.
+    return trouble(operation, operation === "remove" ? "before" : chance.one(["before", "after"] as const))
+  }
+  if (share < 44) return trouble(chance.one(OPERATIONS), chance.one(["crash-before", "crash-after"] as const))
+  if (share < 47) return trouble(chance.one(OPERATIONS), "hang")
+  if (share < 50) return trouble("journal.append", chance.one(["crash-before", "crash-after"] as const))
+  if (share < 52) return trouble("sourceList", chance.one(["before", "hang", "crash-before"] as const))
+  if (share < 58) return { atMs, _tag: "Kill", downMs }
+  if (share < 61) return { atMs, _tag: "Stop", downMs }
+  if (share < 69) return { atMs, _tag: "PowerCut", downMs, chance: chance.below(2 ** 31) }
+  if (share < 70) return { atMs, _tag: "DaylightSaving", isOver: chance.percent(50) }
+  if (share < 73) {
+    const stepMs = chance.one([-HOUR_MS, HOUR_MS, -90_000, 45_000, -1_000, 1_000, -24 * HOUR_MS])
+    return { atMs, _tag: "ClockStep", stepMs }
+  }
+  if (share < 78) return { atMs, _tag: "DiskFull", leftBytes: chance.one([0, 12, 100, 300]), forMs }
+  if (share < 80) return { atMs, _tag: "ReadOnly", forMs }
+  if (share < 84) return { atMs, _tag: "Journal", mood: chance.one(["unopenable", "full", "deaf"] as const), forMs }
+  if (share < 86) return { atMs, _tag: "JournalLost", isNoticed: chance.percent(50) }
+  if (share < 90 && ships) {
+    return { atMs, _tag: "Store", mood: chance.one(["refuses", "hangs", "silent", "slow"] as const), forMs }
+  }
+  if (share < 92) return { atMs, _tag: "RuntimeDown", forMs }
+  if (share < 95) return { atMs, _tag: "ContainerRestart", name, downMs }
+  if (share < 96) return { atMs, _tag: "ContainerStop", name }
+  if (share < 97) return { atMs, _tag: "ContainerVanish", name }
+  if (share < 99) {
+    const what = chance.one(["backup", "unknown-suffix", "future", "link", "directory", "pipe"] as const)
+    return { atMs, _tag: "Foreign", name, what }
+  }
+  return { atMs, _tag: "Taken", name }
+}
