@@ -48,6 +48,10 @@ interface Ledger {
   readonly gone: Array<Gone>
   /** By stamp, how many bytes were durable of files that were removed because another copy holds them. */
   readonly owed: Map<string, number>
+  /** Which segment a file was that was removed because another copy holds it: a power cut may bring it back, under whichever name it once had. */
+  readonly formerly: Map<string, string>
+  /** Stamps of rotations that a power cut has undone, as their rename couldn't be synced: the segment is the active file again. */
+  readonly undone: Set<string>
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
 }
@@ -126,6 +130,8 @@ export class Account {
       expected: "",
       gone: [],
       owed: new Map(),
+      formerly: new Map(),
+      undone: new Set(),
       hasVanished: false,
     })
   }
@@ -187,6 +193,7 @@ export class Account {
     if (left?.copies.some((copy) => copy.text.startsWith(text)) === true) {
       const isWhole = durableBytes === lost.bytes.length
       const durable = name.endsWith(".packed") ? (isWhole ? text.length : 0) : durableBytes
+      ledger.formerly.set(identity, stamp)
       ledger.owed.set(stamp, Math.max(durable, ledger.owed.get(stamp) ?? 0))
       return
     }
@@ -207,6 +214,12 @@ export class Account {
     }
     // The empty file that holds a name for a rename.
     if (text === "") return
+    if (left !== undefined) {
+      const other = left.copies[0]?.path ?? ""
+      const detail = `removed although ${other} doesn't hold its ${text.length} bytes`
+      this.#broken("every byte is in one place, in order", path, detail)
+      return
+    }
     const newer = pieces.filter((piece) => piece.stamp !== ACTIVE && piece.stamp > stamp).length
     if (newer < this.#case.maxFiles - 2) {
       const detail = `removed with no more than ${newer} newer segments, and ${this.#case.maxFiles - 2} are to be kept`
@@ -237,11 +250,20 @@ export class Account {
   afterPowerCut(): void {
     for (const { ledger, pieces } of this.#before) {
       if (ledger.hasVanished) continue
-      const left = this.#onDisk(ledger).flatMap(({ copies }) => copies)
+      const left = this.#onDisk(ledger).flatMap(({ copies, stamp }) => copies.map((copy) => ({ ...copy, stamp })))
       let expected = ""
+      const activeNow = this.#case.world.identityOf(ledger.path)
       for (const { copies, kept, stamp, text } of pieces) {
+        if (stamp !== ACTIVE && copies.some(({ identity }) => identity === activeNow)) ledger.undone.add(stamp)
         const candidates = [
-          ...left.filter(({ identity }) => copies.some((copy) => copy.identity === identity)).map((copy) => copy.text),
+          ...left
+            .filter(
+              (one) =>
+                one.stamp === stamp ||
+                ledger.formerly.get(one.identity) === stamp ||
+                copies.some(({ identity }) => one.identity === identity),
+            )
+            .map((copy) => copy.text),
           ...ledger.gone.filter((gone) => gone.stamp === stamp).map((gone) => gone.text),
         ].filter((candidate) => text.startsWith(candidate))
         const longest = candidates.reduce((a, b) => (b.length > a.length ? b : a), "")
@@ -313,11 +335,15 @@ export class Account {
       })
       for (const { bytes, incarnation, path, reason, stamp } of told) {
         const about = ledger.gone.filter((gone) => gone.stamp === stamp)
-        const fits = about.some((gone) =>
-          reason === "missing"
-            ? gone.by === "others" || gone.incarnation < incarnation
-            : gone.by === "agent" && gone.bytes === bytes && gone.path === path,
-        )
+        // It was on record before it was durable, and that can't be helped: its writer had to be told.
+        const isUndone = reason === "missing" && stamp !== null && ledger.undone.has(stamp)
+        const fits =
+          isUndone ||
+          about.some((gone) =>
+            reason === "missing"
+              ? gone.by === "others" || gone.incarnation < incarnation
+              : gone.by === "agent" && gone.bytes === bytes && gone.path === path,
+          )
         if (!fits) {
           const detail = `an event tells of ${bytes} bytes removed (${reason}), and that isn't what happened`
           this.#broken("every removal is on record, and nothing else is", path, detail)

@@ -6,12 +6,12 @@ import { parseArgs } from "node:util"
 import { agentSubject } from "./agent-subject.ts"
 import { kubeletSubject } from "./kubelet-subject.ts"
 import { mutationRun } from "./mutation-run.ts"
-import { failureText } from "./report.ts"
+import { failureText, violationText } from "./report.ts"
 import { run } from "./run.ts"
 import { scenarioOf } from "./scenario.ts"
 import { shrink } from "./shrink.ts"
 
-const USAGE = `npm run simulate -- [--seeds N] [--from N] [--seed N] [--subject cordwood|kubelet] [--failures N]
+const USAGE = `npm run simulate -- [--seeds N] [--from N] [--seed N] [--subject cordwood|kubelet] [--failures N] [--bare]
 npm run simulate -- --mutations [--only NAME]
 
   --seeds N      run so many seeds (1000)
@@ -19,6 +19,7 @@ npm run simulate -- --mutations [--only NAME]
   --seed N       run this one only, and tell its story
   --subject S    what rotates the logs: cordwood (the whole agent), or kubelet (the kubelet's rules as they are)
   --failures N   stop after so many failing seeds (1)
+  --bare         of a failing seed, only which one it is, and what it breaks
   --mutations    run the simulation against deliberate bugs, and say which seed catches each
   --only NAME    … only those whose name contains this`
 
@@ -43,6 +44,7 @@ const main = async (): Promise<number> => {
       seed: { type: "string" },
       subject: { type: "string" },
       failures: { type: "string" },
+      bare: { type: "boolean" },
       mutations: { type: "boolean" },
       only: { type: "string" },
       help: { type: "boolean", short: "h" },
@@ -92,6 +94,10 @@ const main = async (): Promise<number> => {
       continue
     }
     failing.push(seed)
+    if (values.bare === true) {
+      console.log(`${clear}seed ${seed} fails: ${violationText(outcome.violation)}`)
+      continue
+    }
     const shrunk = await shrink(scenario, outcome, { subject })
     const told = { ...shrunk, outcome: await run(shrunk.scenario, { subject, tellsStory: true }) }
     const text = failureText(seed, scenario, told, `npm run simulate -- --seed ${seed}${named}`)

@@ -1,0 +1,235 @@
+// The whole agent on simulated nodes: nothing is lost, whatever happens; and the simulator sees it when something is.
+import { World } from "@cordwood/core/testing"
+import { describe, expect, it } from "vitest"
+import { Account, type Case } from "./account.ts"
+import { famous } from "./famous.ts"
+import { kubeletSubject } from "./kubelet-subject.ts"
+import { packed, pack, unpack } from "./packed.ts"
+import { recordsIn } from "./records.ts"
+import { violationText } from "./report.ts"
+import { run } from "./run.ts"
+import { scenarioOf } from "./scenario.ts"
+import { shrink } from "./shrink.ts"
+
+/** The seeds begin here; `CORDWOOD_SEED=… npm test -- test/simulation` begins elsewhere. */
+const FIRST_SEED = Number(process.env["CORDWOOD_SEED"] ?? 1)
+const MOST_SEEDS = 3_000
+/** A machine that is busy with something else gets no further than this, and has seen the fewest. */
+const ENOUGH_MS = 40_000
+const FEWEST_SEEDS = 50
+/** What the fewest take on a machine that has no time at all. */
+const LIMIT_MS = 15 * 60_000
+
+describe("the agent on a simulated node", () => {
+  it(
+    `keeps its promises, whatever seeds from ${FIRST_SEED} on bring about`,
+    async () => {
+      const beganMs = performance.now()
+      let seed = FIRST_SEED
+      const isEnough = (): boolean => {
+        const done = seed - FIRST_SEED
+        return done >= MOST_SEEDS || (done >= FEWEST_SEEDS && performance.now() - beganMs > ENOUGH_MS)
+      }
+      for (; !isEnough(); seed += 1) {
+        const { violation } = await run(scenarioOf(seed))
+        const told = violation === null ? "" : violationText(violation)
+        expect(told, `see it with: npm run simulate -- --seed ${seed}`).toBe("")
+      }
+      console.log(`${seed - FIRST_SEED} seeds from ${FIRST_SEED} on`)
+    },
+    LIMIT_MS,
+  )
+
+  it(
+    "does the same thing every time for the same seed",
+    async () => {
+      for (const seed of [11, 12, 13]) {
+        const [first, second] = [
+          await run(scenarioOf(seed), { tellsStory: true }),
+          await run(scenarioOf(seed), { tellsStory: true }),
+        ]
+        expect(first.story.length).toBeGreaterThan(10)
+        expect(second).toEqual(first)
+      }
+    },
+    LIMIT_MS,
+  )
+})
+
+describe("what rotators are known to fail at", () => {
+  for (const { kubelet, scenario, title } of famous) {
+    it(`${title}: Cordwood stands it, and the kubelet's rules ${kubelet === null ? "do, too" : "don't"}`, async () => {
+      const [ours, theirs] = [await run(scenario), await run(scenario, { subject: kubeletSubject })]
+      expect([ours.violation, theirs.violation && violationText(theirs.violation)]).toEqual([null, kubelet])
+    })
+  }
+
+  it(
+    "is cut down to what it takes, and still fails in the same way",
+    async () => {
+      const seed = 1
+      const scenario = scenarioOf(seed)
+      const outcome = await run(scenario, { subject: kubeletSubject })
+      const shrunk = await shrink(scenario, outcome, { subject: kubeletSubject })
+      expect(shrunk.outcome.violation?.guarantee).toBe(outcome.violation?.guarantee)
+      expect([scenario.happenings.length, shrunk.scenario.happenings.length]).toEqual([8, 0])
+      const again = await run(shrunk.scenario, { subject: kubeletSubject })
+      expect(again.violation).toEqual(shrunk.outcome.violation)
+    },
+    LIMIT_MS,
+  )
+})
+
+const DIRECTORY = "/pods/ns_a_uid/app"
+const ACTIVE = `${DIRECTORY}/0.log`
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+const text = (from: number, to: number): string => recordsIn("a", from * 8, to * 8)
+
+/** An account of a log of ten records: four in a packed segment, three in a plain one, three in the active file. */
+const accountOf = (): { readonly world: World; readonly account: Account } => {
+  const world = new World()
+  const facts: Case = {
+    world,
+    maxFiles: 3,
+    store: null,
+    incarnation: () => 1,
+    suffix: ".packed",
+    isEarly: false,
+  }
+  const account = new Account(facts)
+  world.onChange((change) => account.changed(change, "agent"))
+  account.begin(ACTIVE)
+  account.wrote(ACTIVE, text(0, 10))
+  world.put(`${ACTIVE}.20260101-000000.packed`, pack(bytesOf(text(0, 4))))
+  world.put(`${ACTIVE}.20260102-000000`, bytesOf(text(4, 7)))
+  world.put(ACTIVE, bytesOf(text(7, 10)))
+  return { world, account }
+}
+const found = (meddle: (world: World, account: Account) => void): ReadonlyArray<string> => {
+  const { account, world } = accountOf()
+  meddle(world, account)
+  account.check()
+  return account.violations.map(violationText)
+}
+const BYTES = "every byte is in one place, in order"
+
+describe("the account", () => {
+  it("has nothing to say of a log that is whole", () => {
+    expect(found(() => undefined)).toEqual([])
+  })
+  it("catches a byte that is lost, at the end of a file or in its midst", () => {
+    expect([
+      found((world) => world.rewrite(ACTIVE, bytesOf(text(7, 10).slice(0, -1)))),
+      found((world) => world.rewrite(`${ACTIVE}.20260102-000000`, bytesOf(text(4, 7).slice(1)))),
+    ]).toEqual([
+      [`${BYTES}: ${ACTIVE}: the last 1 bytes, from 79 on, are missing`],
+      [`${BYTES}: ${ACTIVE}: 1 bytes from 32 on are missing before 20260102-000000`],
+    ])
+  })
+  it("catches records that are there twice", () => {
+    expect(found((world) => world.put(`${ACTIVE}.20260103-000000`, bytesOf(text(4, 7))))).toEqual([
+      `${BYTES}: ${ACTIVE}: 20260103-000000 holds the bytes from 32 on, which come before 56: doubled, or out of order`,
+    ])
+  })
+  it("catches segments that lie in the wrong order", () => {
+    expect(
+      found((world) => {
+        world.rewrite(`${ACTIVE}.20260102-000000`, bytesOf(text(7, 10)))
+        world.rewrite(ACTIVE, bytesOf(text(4, 7)))
+      }),
+    ).toEqual([`${BYTES}: ${ACTIVE}: 24 bytes from 32 on are missing before 20260102-000000`])
+  })
+  it("catches bytes that nobody wrote, and a compressed file that is cut off", () => {
+    const path = `${ACTIVE}.20260101-000000.packed`
+    expect([
+      found((world) => world.rewrite(ACTIVE, bytesOf(text(7, 9) + "rubbish\n"))),
+      found((world) => world.rewrite(path, (world.read(path) ?? new Uint8Array()).slice(0, -1))),
+    ]).toEqual([
+      [`${BYTES}: ${ACTIVE}: the active file holds something else than the bytes from 56 on`],
+      [`${BYTES}: ${ACTIVE}: 32 bytes from 0 on are missing before 20260102-000000`],
+    ])
+  })
+  it("catches a file that is renamed over, and one that is removed too soon", () => {
+    expect([
+      found((world) => world.rename(ACTIVE, `${ACTIVE}.20260102-000000`)).slice(0, 1),
+      found((world) => world.unlink(`${ACTIVE}.20260102-000000`)),
+      found((world) => world.unlink(`${ACTIVE}.20260101-000000.packed`)),
+    ]).toEqual([
+      [`no file is overwritten: ${ACTIVE}.20260102-000000: another file has the name of 24 bytes`],
+      [
+        `only the oldest beyond maxFiles are removed: ${ACTIVE}.20260102-000000: removed with no more than 0 newer segments, and 1 are to be kept`,
+      ],
+      [],
+    ])
+  })
+  it("catches a removal that no event tells of, and an event of none", () => {
+    const { account, world } = accountOf()
+    world.unlink(`${ACTIVE}.20260101-000000.packed`)
+    account.checkRecords([], { generation: 1, listed: new Set([ACTIVE]) })
+    const event = {
+      type: "Removed",
+      log: { path: ACTIVE },
+      data: { path: `${ACTIVE}.20260102-000000`, bytes: 24, reason: "max-files" },
+    }
+    const entry = { event: event as never, incarnation: 1, generation: 1, atMs: 0 }
+    account.checkRecords([entry], { generation: 1, listed: new Set([ACTIVE]) })
+    const RECORD = "every removal is on record, and nothing else is"
+    const untold = `${RECORD}: ${ACTIVE}.20260101-000000.packed: 33 bytes are gone, by the agent, and no event says so`
+    expect(account.violations.map(violationText)).toEqual([
+      untold,
+      `${RECORD}: ${ACTIVE}.20260102-000000: an event tells of 24 bytes removed (max-files), and that isn't what happened`,
+      untold,
+    ])
+  })
+  it("catches a power cut that takes what was durable, and lets it take what wasn't", () => {
+    expect(
+      found((world, account) => {
+        world.sync()
+        world.append(ACTIVE, bytesOf(text(10, 11)))
+        account.wrote(ACTIVE, text(10, 11))
+        account.beforePowerCut()
+        world.cutPower(() => 0)
+        account.afterPowerCut()
+      }),
+    ).toEqual([])
+    expect(
+      found((world, account) => {
+        world.sync()
+        account.beforePowerCut()
+        world.rewrite(ACTIVE, bytesOf(text(7, 9)))
+        account.afterPowerCut()
+      }),
+    ).toEqual([
+      `a power cut takes nothing that was durable: ${ACTIVE}: of 24 bytes of the active file, 24 were durable, and 16 are left`,
+    ])
+  })
+  it("catches somebody else's file that is touched", () => {
+    const foreign = `${ACTIVE}.backup`
+    const [first] = found((world, account) => {
+      world.put(foreign, bytesOf("theirs"))
+      account.foreign(foreign)
+      world.unlink(foreign)
+    })
+    expect(first).toBe(`what is foreign is left alone: ${foreign}: it has lost its name`)
+  })
+})
+
+describe("the codec of a simulation", () => {
+  it("gives back what it was given, whatever it begins and ends with, and half the size of records", async () => {
+    for (const raw of [
+      "",
+      "\n",
+      "12\n",
+      text(0, 5),
+      text(0, 5).slice(3),
+      text(3, 9).slice(0, -2),
+      "no record at all",
+    ]) {
+      expect(new TextDecoder().decode(unpack(pack(bytesOf(raw))))).toBe(raw)
+    }
+    expect(pack(bytesOf(text(0, 100))).length).toBe(417)
+    const whole = pack(bytesOf(text(0, 5)))
+    for (let length = 0; length < whole.length; length += 1) expect(() => unpack(whole.slice(0, length))).toThrow()
+    expect(packed.suffix).toBe(".packed")
+  })
+})
