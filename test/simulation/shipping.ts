@@ -9,8 +9,8 @@ import type { ObjectStore } from "./object-store.ts"
 
 /** How soon it is asked again about what it keeps, milliseconds. */
 const RETRY_MS = 4_000
-/** How long one answer may take: less than the store may hang, so that both limits are met. */
-const LIMIT_MS = 20_000
+/** How long one answer may take: less than the store may hang, so that the limit of a guard is met, too. */
+const LIMIT_MS = 2_500
 
 const Receipt = z.object({ path: z.string(), key: z.string(), bytes: z.int() })
 
