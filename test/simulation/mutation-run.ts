@@ -12,7 +12,7 @@ import { applyHunk, type Patch, readPatch } from "./patch.ts"
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url))
 const MUTATIONS = fileURLToPath(new URL("mutations/", import.meta.url))
 /** Seeds that a bug may survive. */
-const MOST_SEEDS = 4_000
+const MOST_SEEDS = 2_000
 /** What is not caught by then counts as not caught, milliseconds. */
 const LIMIT_MS = 15 * 60_000
 const PACKAGES = ["core", "agent", "fs-adapter", "plugins/gzip"]
@@ -92,7 +92,11 @@ const caught = async (root: string, { test }: Patch): Promise<string | null> => 
   const { code, output } = await runIn(root, [
     "--conditions=cordwood-source",
     "test/simulation/command.ts",
-    ...["--from", "1", "--seeds", String(MOST_SEEDS), "--bare"],
+    "--from",
+    "1",
+    "--seeds",
+    String(MOST_SEEDS),
+    "--bare",
   ])
   const [, seed, guarantee = ""] = /^seed (\d+) fails: ([^:\n]+)/m.exec(output) ?? []
   if (seed !== undefined) return `seed ${seed}  ${guarantee}`

@@ -229,7 +229,8 @@ describe("the codec of a simulation", () => {
     }
     expect(pack(bytesOf(text(0, 100))).length).toBe(417)
     const whole = pack(bytesOf(text(0, 5)))
-    for (let length = 0; length < whole.length; length += 1) expect(() => unpack(whole.slice(0, length))).toThrow()
+    for (let length = 0; length < whole.length; length += 1)
+      expect(() => unpack(whole.slice(0, length)), `${length} bytes`).toThrow(/no packed file|cut off|bent/)
     expect(packed.suffix).toBe(".packed")
   })
 })

@@ -1,5 +1,6 @@
 // The world's disk passes the suite that the real one passes, and its faults leave behind what they say.
 import { Clock, Effect, Fiber, Result } from "effect"
+import { TestClock } from "effect/testing"
 import { describe, expect, it } from "vitest"
 import { type Codec, type FileSeen, LogFiles, type LogFilesShape, type Source } from "@cordwood/core"
 import {
@@ -624,12 +625,20 @@ describe("a power cut", () => {
 
 describe("latency", () => {
   it("lets others in before an operation takes effect, and an agent that dies meanwhile does nothing", async () => {
-    const world = worldWith(active)
-    world.latencyMs = () => 1
-    const operation = Effect.runFork(calls.setAside(portsOf(world)))
-    expect(onDisk(world)).toEqual(active)
-    world.crash()
-    await turns()
-    expect([onDisk(world), operation.pollUnsafe()]).toEqual([active, undefined])
+    const found: Array<Readonly<Record<string, string>>> = []
+    for (const dies of [false, true]) {
+      const world = worldWith(active)
+      world.latencyMs = () => 10
+      const story = Effect.gen(function* () {
+        yield* Effect.forkDetach(calls.setAside(portsOf(world)))
+        yield* TestClock.adjust(5)
+        found.push(onDisk(world))
+        if (dies) world.crash()
+        yield* TestClock.adjust(100)
+        found.push(onDisk(world))
+      })
+      await Effect.runPromise(Effect.scoped(Effect.provide(story, TestClock.layer())))
+    }
+    expect(found).toEqual([active, segment, active, active])
   })
 })
