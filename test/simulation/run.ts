@@ -631,8 +631,13 @@ class Simulation {
       case "Taken": {
         // What its writer still holds, nobody takes.
         if (!world.writerIsHome(path)) break
-        const oldest = world.namesIn(directory).find((name) => /^\d+\.log\.\d{8}-\d{6}(\.packed)?$/.test(name))
-        if (oldest === undefined || world.attributesOf(`${directory}/${oldest}`)?.kind !== "file") break
+        const segments = world
+          .namesIn(directory)
+          .filter((name) => /^\d+\.log\.\d{8}-\d{6}(\.packed)?$/.test(name))
+          .filter((name) => world.attributesOf(`${directory}/${name}`)?.kind === "file")
+        const [oldest] = segments
+        // Without the newest, which may be named for later than now, the next one is named for now: in order of what there is, but not of what there was.
+        if (oldest === undefined || segments.length < 2) break
         this.#tell("others", () => `remove ${directory}/${oldest}`)
         this.#others(() => world.unlink(`${directory}/${oldest}`, nowMs))
         break

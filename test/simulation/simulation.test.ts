@@ -13,7 +13,7 @@ import { shrink } from "./shrink.ts"
 
 /** The seeds begin here; `CORDWOOD_SEED=… npm test -- test/simulation` begins elsewhere. */
 const FIRST_SEED = Number(process.env["CORDWOOD_SEED"] ?? 1)
-const MOST_SEEDS = 3_000
+const MOST_SEEDS = 700
 /** A machine that is busy with something else gets no further than this, and has seen the fewest. */
 const ENOUGH_MS = 40_000
 const FEWEST_SEEDS = 50
