@@ -158,7 +158,8 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
     const name = pick(names.filter((name) => !name.endsWith(HELD)))
     if (name === undefined) return null
     const at = join(log, name)
-    if (lstatSync(at, { throwIfNoEntry: false })?.isFile() !== true) return null
+    const seen = lstatSync(at, { throwIfNoEntry: false })
+    if (seen?.isFile() !== true || seen.nlink > 1) return null
     const held = at + HELD
     if (existsSync(held) || !could(() => renameSync(at, held))) return null
     const kind = lay(at)
@@ -173,6 +174,8 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
   const putBack = (at: string): void => {
     const held = at + HELD
     if (could(() => linkSync(held, at))) unlinkSync(held)
+    // Its writer has begun another. Put back in that one's place later, it would be taken for what the writer writes to.
+    else if (basename(at) === own) could(() => renameSync(held, `${at}.kept-${(count[0] ?? 0n).toString()}`))
     // Half of a file that the agent was about to make, and may not be linked by others: nothing of the log's is in it alone.
     else if (at.endsWith(".tmp") && !existsSync(at)) could(() => renameSync(held, at))
   }
@@ -186,7 +189,7 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
     const chosen = pick(names)?.slice(own.length + 1, own.length + 16)
     const stamp = random(3) === 0 ? later(newest, random(3)) : chosen
     if (stamp === undefined || !/^\d{8}-\d{6}$/.test(stamp)) return null
-    const at = join(log, `${own}.${stamp}${pick(["", ".gz", ".gz", ".tmp", ".zst"]) ?? ""}`)
+    const at = join(log, `${own}.${stamp}${pick(["", ".gz", ".gz", ".tmp"]) ?? ""}`)
     const kind = lay(at)
     if (kind === null) return null
     changed()
