@@ -105,8 +105,8 @@ const ACTIVE = "0.log"
 const STASHED = 8
 /** Passes between two looks at what lies outside. */
 const LOOK_EVERY = 500
-/** What a guard reads of a segment: more is a bomb, and holds no record. */
-const MOST_READ_BYTES = 256 * 1024
+/** What a guard reads of a segment: more is a bomb, which has 16 MiB, and holds no record. No segment of the log's comes near, however long it couldn't be rotated. */
+const MOST_READ_BYTES = 12 * 1024 * 1024
 /** Passes after the neighbour has gone, within which all is in order again. */
 const CALM_PASSES = 20
 const LONG_AGO_S = 1_600_000_000
