@@ -6,6 +6,7 @@ import {
   isMap,
   isPair,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
   parseAllDocuments,
@@ -18,6 +19,14 @@ import { distrust } from "./ownership.ts"
 const MAX_BYTES = 1024 * 1024
 /** How often anchors may be repeated in total. Bounds what a few lines of aliases to aliases can grow to. */
 const MAX_ALIASES = 100
+
+/**
+ * Keys, values and marks such as dashes and brackets. The parser compares every key of a mapping with all others, and a few letters make a part: what is
+ * more is another kind of file, and would take it minutes. Ten times what the most sources allowed need.
+ */
+const MAX_PARTS = 20_000
+/** Open brackets, which the parser goes into one by one, as deep as its stack allows. */
+const MAX_DEPTH = 100
 
 /** The value of a file, and where each part of it stands. */
 export interface ConfigDocument {
@@ -84,6 +93,8 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
     return { line: Math.max(1, line), column: Math.max(1, col) }
   }
   const refuse = (...problems: ReadonlyArray<ConfigProblem>): ConfigError => new ConfigError({ file, problems })
+  const excess = excessOf(text)
+  if (excess !== null) throw refuse({ path: "", ...NOWHERE, message: excess })
   let documents: ReturnType<typeof parseAllDocuments>
   try {
     documents = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, logLevel: "silent", version: "1.2" })
@@ -116,10 +127,7 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIASES })
   } catch (error) {
-    const message =
-      error instanceof ReferenceError
-        ? `anchors are repeated more than ${MAX_ALIASES} times; write the values out`
-        : tooDeep(error)
+    const message = error instanceof ReferenceError ? tooManyAliases : tooDeep(error)
     throw refuse({ path: "", ...NOWHERE, message })
   }
   const root = document.contents as Node | null
@@ -134,6 +142,27 @@ export const parseDocument = (file: string, text: string): ConfigDocument => {
     },
   }
 }
+
+/** What of a text is more than its parsing can be trusted with; null if nothing is. Goes through it once. */
+const excessOf = (text: string): string | null => {
+  let parts = 0
+  let aliases = 0
+  let depth = 0
+  for (const token of new Lexer().lex(text)) {
+    // Blanks are no parts, of whatever length. The ends of lines are: the parser is slow with many of them, too.
+    if (/^[ \t]*$/.test(token)) continue
+    parts += 1
+    if (token.startsWith("*")) aliases += 1
+    if (token === "[" || token === "{") depth += 1
+    if (token === "]" || token === "}") depth -= 1
+    if (depth > MAX_DEPTH) return TOO_DEEP
+    if (aliases > MAX_ALIASES) return tooManyAliases
+    if (parts > MAX_PARTS)
+      return `has more than ${MAX_PARTS} parts; a configuration is a few lines, so this is another file`
+  }
+  return null
+}
+const tooManyAliases = `anchors are repeated more than ${MAX_ALIASES} times; write the values out`
 
 const emptyMessage = "is empty; it needs at least `sources`, see `cordwood config schema`"
 const TOO_DEEP = "is nested too deeply to be a configuration"

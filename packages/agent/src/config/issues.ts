@@ -15,6 +15,9 @@ const messageFor: z.core.$ZodErrorMap = (issue) => {
   return wanted(issue as Issue, schema)
 }
 
+/** Of what is wrong at a time: each is compared with the others and looked up, and nobody mends more than this before trying again. */
+const MAX_ISSUES = 500
+
 /** Parses a value of the document that stands at `at`; the result, or every problem. */
 export const parseAt = <Schema extends z.ZodType>(
   schema: Schema,
@@ -26,7 +29,8 @@ export const parseAt = <Schema extends z.ZodType>(
   | { readonly ok: false; readonly problems: ReadonlyArray<ConfigProblem> } => {
   const parsed = schema.safeParse(value, { error: messageFor, reportInput: true })
   if (parsed.success) return { ok: true, value: parsed.data }
-  const issues = parsed.error.issues.filter((issue, _, all) => !isEcho(issue, all))
+  const found = parsed.error.issues.slice(0, MAX_ISSUES)
+  const issues = found.filter((issue, _, all) => !isEcho(issue, all))
   const problems = issues.flatMap((issue) => problemsOf(issue, document, at))
   return {
     ok: false,
@@ -50,7 +54,9 @@ const problemsOf = (issue: Issue, document: ConfigDocument, at: Path): ReadonlyA
   switch (issue.code) {
     case "unrecognized_keys": {
       const known = JSON.parse(issue.message) as ReadonlyArray<string>
-      return issue.keys.map((key) => problemAt(document, [...path, key], unknownKey(key, known), true))
+      return issue.keys
+        .slice(0, MAX_ISSUES)
+        .map((key) => problemAt(document, [...path, key], unknownKey(key, known), true))
     }
     case "invalid_union": {
       const branch = likeliest(issue.errors)

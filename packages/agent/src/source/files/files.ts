@@ -26,6 +26,8 @@ const PathPattern = z.string().superRefine((text, context) => {
   if (problem !== null) context.addIssue({ code: "custom", message: problem })
 })
 const IncludePattern = PathPattern.refine((text) => {
+  // What is no pattern is told of above, and may be more than a pattern's reader takes.
+  if (patternProblem(text) !== null) return true
   const last = readPattern(text).parts.at(-1)
   return last?.kind !== "name" || !isSetAside(last.name, new Set())
 }, "this is the name of a rotated, compressed or temporary file; include the file that is being written")
