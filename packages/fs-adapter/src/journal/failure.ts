@@ -46,7 +46,9 @@ export const isDamage = (error: unknown): boolean =>
   primary(error) === CORRUPT ||
   primary(error) === NOTADB ||
   // Pages that should be there are beyond the file's end.
-  sqliteCode(error) === IOERR_SHORT_READ
+  sqliteCode(error) === IOERR_SHORT_READ ||
+  // A number that no journal of ours holds, as it is none of JavaScript's.
+  errno(error) === "ERR_OUT_OF_RANGE"
 export const isBusy = (error: unknown): boolean => primary(error) === BUSY || primary(error) === LOCKED
 /** After one of these the connection's own state can't be relied on; it is closed, and a new one tried by the next append. */
 export const isConnectionLost = (error: unknown): boolean =>

@@ -76,7 +76,7 @@ export const probe = (db: DatabaseSync): void => {
     db.prepare("SELECT id, path, scanned, rotated FROM logs LIMIT ?").all(PROBE_ROWS)
     for (const order of ["ASC", "DESC"]) {
       db.prepare(
-        `SELECT sum(length(body) + length(id) + time_ms + log) FROM
+        `SELECT total(length(body) + length(id) + time_ms + log) FROM
          (SELECT id, time_ms, log, body FROM events ORDER BY position ${order} LIMIT ?)`,
       ).get(PROBE_ROWS)
     }
