@@ -4,9 +4,11 @@
  * The facts are those of Kubernetes' `pkg/kubelet/logs/container_log_manager_test.go` and `container_log_manager.go` (The Kubernetes Authors, Apache-2.0);
  * no code of theirs is here. Where a case of theirs uses names that no rotation makes (`test-log-1.tmp`), it is told with names that one does.
  */
+import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { formatStamp, type Limits, plan, Policy, snapshotOf, type Step } from "@cordwood/core"
+import { formatStamp, type Limits, type Log, plan, Policy, snapshotOf, type Step, surplusAmong } from "@cordwood/core"
 import { given, givenSnapshot } from "@cordwood/core/testing"
+import { runs } from "./property.ts"
 
 const NOW = "20260909-043310"
 
@@ -174,11 +176,58 @@ describe("as the kubelet, a pass", () => {
       .thenSteps("Reopen 0.log, after 0.log.20180101-000001")
   })
 
+  it("leaves the file of a container that doesn't run alone, full or missing (rotateLogs skips what isn't running)", () => {
+    for (const files of [{ "0.log": 16 }, {}]) given({ writer: "stopped", files }).whenPlanned(NOW).thenSteps()
+  })
+
   it("refuses fewer than 2 files, and does nothing when maxSize is negative (NewContainerLogManager)", () => {
     expect([0, 1, 2].map((maxFiles) => Policy.safeParse({ maxFiles }).success)).toEqual([false, false, true])
     given({ policy: { maxSize: -1 }, files: { "0.log": 10 } })
       .whenPlanned(NOW)
       .thenSteps()
+  })
+})
+
+/** A container as the kubelet's collector of dead ones sees it. */
+interface Dead {
+  readonly uid: string
+  readonly name: string
+  readonly attempt: number
+}
+/** What that removes, log and all, where at most `most` dead containers are to be left (`enforceMaxContainersPerEvictUnit`). */
+const evicted = (dead: ReadonlyArray<Dead>, most: number): ReadonlyArray<Dead> =>
+  [...Map.groupBy(dead, ({ name, uid }) => `${uid} ${name}`).values()].flatMap((unit) =>
+    unit.toSorted((a, b) => b.attempt - a.attempt).slice(most),
+  )
+
+describe("as the kubelet's collector of dead containers, keepStopped", () => {
+  const logOf = ({ attempt, name, uid }: Dead): Log => ({
+    path: `/var/log/pods/shop_web_${uid}/${name}/${attempt}.log`,
+    podUid: uid,
+    container: name,
+  })
+  it("has the logs of the same containers go (TestGarbageCollect)", () => {
+    const dead = fc.record({
+      uid: fc.constantFrom("u1", "u2"),
+      name: fc.constantFrom("app", "proxy"),
+      attempt: fc.nat(30),
+    })
+    const all = fc.uniqueArray(dead, { maxLength: 40, selector: (one) => logOf(one).path })
+    fc.assert(
+      fc.property(all, fc.nat(4), (containers, most) => {
+        const surplus = surplusAmong(containers.map((one) => ({ log: logOf(one), keepStopped: most })))
+        expect([...surplus].toSorted()).toEqual(
+          evicted(containers, most)
+            .map((one) => logOf(one).path)
+            .toSorted(),
+        )
+      }),
+      runs(300),
+    )
+  })
+
+  it("keeps as many as the kubelet does unless told otherwise", () => {
+    expect(Policy.parse({}).keepStopped).toBe(1)
   })
 })
 
