@@ -209,6 +209,21 @@ describe("a container that the runtime knows no more", () => {
     },
   )
 
+  test.each([
+    ["it ran until then", undefined],
+    ["it had ended", EXITED],
+  ])("has its log listed without a break, however lately it was written to, where %s", async (_, state) => {
+    const { home, runtime } = await onNode()
+    put(home, "app/0.log")
+    utimesSync(join(home, "app/0.log"), new Date(), new Date())
+    runtime.containers = [attempt(home, 0, state === undefined ? {} : { state })]
+    const source = await sourceOn(runtime)
+    await source.list()
+    runtime.containers = []
+    const gone = { running: [], stopped: ["app/0.log"] }
+    expect([await told(source), await told(source)]).toEqual([gone, gone])
+  })
+
   test("is not taken for gone as long as its log was found only after the list that doesn't name it", async () => {
     const { home, runtime } = await onNode()
     const source = await sourceOn(runtime)

@@ -102,8 +102,10 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
   const errors = errorsOf(name, timeoutMs)
   const inquiry = new Inquiry(client, timeoutMs, errors)
   const directories = new PodDirectories()
-  /** Logs on disk that no container of the last list has; null before the first one. */
+  /** Logs on disk that no container of the last list had; null before the first one. */
   let ownerless: ReadonlySet<string> | null = null
+  /** Paths that the last list had a container for, or was sure to have none for any more. */
+  let settled: ReadonlySet<string> = new Set()
 
   const containers = client.call("ListContainers", {}).pipe(
     Effect.map((response) => new Map(response.containers.map((one) => [one.id, one]))),
@@ -207,7 +209,7 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
 
   /**
    * Logs on disk whose container is gone for sure. A container is listed before its log is there: so a log that was found by an earlier look than
-   * the list is nobody's if nobody has it there. The first look comes after its list; there another list tells.
+   * the list, or was a container's in the one before, is nobody's if nobody has it there. The first look comes after its list; there another list tells.
    */
   const goneFor = (
     listed: ReadonlyMap<string, Container>,
@@ -237,17 +239,17 @@ const sourceOf = (name: string, socket: string, timeoutMs: number, client: Runti
           for (const container of again.value.values()) if (!listed.has(container.id)) unsure.add(container)
         }
       }
-      const certain = [...found.values()].filter(({ log }) => before?.has(log.path) === true && !unsure.has(log))
-      const nowMs = yield* Clock.currentTimeMillis
-      const fresh = yield* onDisk((signal) =>
-        freshAmong(
-          certain.map(({ log }) => log.path),
-          nowMs,
-          CREATED_WITHIN_MS,
-          signal,
-        ),
+      const wasSettled = settled
+      const certain = [...found.values()].filter(
+        ({ log: { path }, log }) => (wasSettled.has(path) || before?.has(path) === true) && !unsure.has(log),
       )
-      return fresh === null ? [] : certain.filter(({ log }) => !fresh.has(log.path))
+      const nowMs = yield* Clock.currentTimeMillis
+      // What was a container's a moment ago is none's that is about to be listed.
+      const maybeNew = certain.flatMap(({ log }) => (wasSettled.has(log.path) ? [] : [log.path]))
+      const fresh = yield* onDisk((signal) => freshAmong(maybeNew, nowMs, CREATED_WITHIN_MS, signal))
+      const gone = fresh === null ? [] : certain.filter(({ log }) => !fresh.has(log.path))
+      settled = new Set([...owners.keys(), ...gone.map(({ log }) => log.path)])
+      return gone
     })
 
   const reopen: Source["reopen"] = (log) => {
