@@ -251,7 +251,7 @@ const wantedOf = ({ budget, pressure }: Held): ReadonlySet<Stamp> =>
   budget.size + pressure.size === 0 ? NONE : new Set([...budget, ...pressure])
 const isShedding = ({ budget, pressure }: Held): boolean => budget.size > 0 || pressure.size > 0
 
-/** Device and inode, with a colon in between: see `FileSeen`. */
+/** Files of one device share its free space. */
 const fileSystemOf = (identity: string): string => identity.slice(0, identity.lastIndexOf(":"))
 
 const isObserved = ({ watched }: Held): boolean => watched.applied.mode === "observe"

@@ -2,7 +2,7 @@
 import { besideOf, nameOf, type Log } from "./log.ts"
 import { parseRotatedName, stampIn, type Stamp } from "./name.ts"
 
-/** A file as it was when looked at. `identity` (device and inode) tells it from another file of the same name. */
+/** A file as it was when looked at. `identity`, `<device>:<inode>`, tells it from another file of the same name, and where it lies from elsewhere. */
 export interface FileSeen {
   readonly path: string
   readonly bytes: number
