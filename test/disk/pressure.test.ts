@@ -1,6 +1,15 @@
 /** Watermarks on a real disk's free space: a small one in memory, that somebody else fills up while an agent runs over its logs. */
 import { execFileSync } from "node:child_process"
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, join, relative } from "node:path"
 import { Agent, files } from "@cordwood/agent"
@@ -11,6 +20,7 @@ import { eventually } from "../containerd/eventually.ts"
 const KIB = 1024
 const MIB = 1024 * KIB
 const WITHIN_MS = 30_000
+const AT_REST = new Date("2026-01-09T00:00:00Z")
 
 /** A folder that is gone when the test is over. */
 const folder = (): string => {
@@ -56,6 +66,8 @@ describe.skipIf(trouble !== null)("a disk that fills up", () => {
         const path = join(disk, "logs", name)
         mkdirSync(join(path, ".."), { recursive: true })
         writeFileSync(path, Buffer.alloc(bytes, "a line\n"))
+        // At rest: one that was written to just now may be its writer's still.
+        utimesSync(path, AT_REST, AT_REST)
         made.set(path, bytes)
       }
       for (const [log, count, bytes] of [

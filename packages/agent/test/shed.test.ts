@@ -399,6 +399,31 @@ describe("when the disk fills up, a running agent", () => {
     }),
   )
 
+  it.effect("keeps to the order also among segments that were looked at before they had come to rest", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const fresh = { modifiedMs: START - 500 }
+      for (const path of [
+        ...filled(on, pathOf("a"), { d01: 1, d02: 1 }),
+        ...filled(on, pathOf("b"), { d03: 1, d04: 1 }),
+      ])
+        on.world.rewrite(path, new Uint8Array(path.startsWith(pathOf("a")) ? 100 : 200), fresh)
+      leave(on, 5_000)
+      yield* run(
+        on,
+        ["a", "b"],
+        { policy: { ...PLAIN, pressure: pressing(1_000) }, interval: "60s" },
+        Effect.gen(function* () {
+          yield* TestClock.adjust("5 seconds")
+          leave(on, 900)
+          yield* TestClock.adjust("5 seconds")
+        }),
+      )
+      assert.deepStrictEqual(told(on), ["b 03"])
+    }),
+  )
+
   it.effect("removes none that grew after it was looked at", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

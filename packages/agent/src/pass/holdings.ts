@@ -32,8 +32,8 @@ interface Held {
   readonly fixedFiles: number
   readonly fixedBytes: number
   activeBytes: number
-  /** Oldest first. `fresh`: its writer may hold it still, so that it can't go yet. */
-  segments: ReadonlyArray<Pick<Segment, "stamp" | "bytes"> & { readonly fresh: boolean }>
+  /** Oldest first. `writtenMs`: when its writer, who may hold it still, last wrote to it; -Infinity: nobody does; null: not looked at yet. */
+  segments: ReadonlyArray<Pick<Segment, "stamp" | "bytes"> & { readonly writtenMs: number | null }>
   /** What must go. */
   budget: ReadonlySet<Stamp>
   pressure: ReadonlySet<Stamp>
@@ -43,9 +43,15 @@ interface Held {
 const NONE: ReadonlySet<Stamp> = new Set()
 const NOTHING_SHED: ReadonlyMap<Stamp, "budget" | "pressure"> = new Map()
 
-/** Why a segment must stay for now, though it is to go; see `HeldSegment`. */
+/** Whether a segment must stay for now, though it is to go; see `HeldSegment`. */
 export type IsKept = (watched: Watched, stamp: Stamp) => boolean
-const neverKept: IsKept = () => false
+/** What is so at this time, milliseconds since 1970. */
+interface Now {
+  readonly timeMs: number
+  readonly isKept: IsKept
+}
+/** Where it doesn't matter what is kept. */
+const WHENEVER: Now = { timeMs: Infinity, isKept: () => false }
 
 export class Holdings {
   readonly pressure: PressureLimits | undefined
@@ -71,7 +77,7 @@ export class Holdings {
   /** Takes in a scan. `isOurs` tells segments that may be removed from those that another program may have made. */
   put(watched: Watched, snapshot: Snapshot, writer: Writer, isOurs: (segment: Segment) => boolean): void {
     if (!this.used) return
-    const { active, log, segments, takenAtMs } = snapshot
+    const { active, log, segments } = snapshot
     const before = this.#held.get(log.path)
     this.forget(log.path)
     const first = active ?? segments[0]
@@ -91,7 +97,10 @@ export class Holdings {
       segments: [...Map.groupBy(mayGo, ({ stamp }) => stamp)].map(([stamp, files]) => ({
         stamp,
         bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-        fresh: files.some(({ modifiedMs, suffix }) => suffix === "" && Math.abs(takenAtMs - modifiedMs) < SETTLE_MS),
+        writtenMs: Math.max(
+          -Infinity,
+          ...files.flatMap(({ modifiedMs, suffix }) => (suffix === "" ? [modifiedMs] : [])),
+        ),
       })),
       budget: before?.budget ?? NONE,
       pressure: before?.pressure ?? NONE,
@@ -121,7 +130,7 @@ export class Holdings {
     if (type === "Rotated") {
       const stamp = stampOf(data.to)
       held.activeBytes = 0
-      if (stamp !== null) held.segments = [...held.segments, { stamp, bytes: data.bytes, fresh: true }]
+      if (stamp !== null) held.segments = [...held.segments, { stamp, bytes: data.bytes, writtenMs: null }]
     } else if (type === "Removed") {
       held.segments = held.segments.filter(({ stamp }) => stamp !== stampOf(data.path))
     } else if (type === "Compressed") {
@@ -179,7 +188,7 @@ export class Holdings {
     this.#changed.clear()
     for (const pod of pods) {
       const logs = this.#pods.get(pod) ?? new Set<Held>()
-      const sheds = asEach(logs, (holdings) => overBudget(holdings), neverKept)
+      const sheds = asEach(logs, (holdings) => overBudget(holdings), WHENEVER)
       if (sheds.length === 0) this.#beyond.delete(pod)
       const sinceMs = this.#beyond.get(pod) ?? nowMs
       if (sheds.length > 0) this.#beyond.set(pod, sinceMs)
@@ -199,7 +208,7 @@ export class Holdings {
     return this.#held.get(path)?.fileSystem ?? ""
   }
   /** Says what must go for as many bytes to become free on a file system. What is only observed frees none, so that it isn't counted. */
-  relieve(fileSystem: string, bytes: number, isKept: IsKept): Relief {
+  relieve(fileSystem: string, bytes: number, timeMs: number, isKept: IsKept): Relief {
     const keepFiles = this.pressure?.keepFiles ?? Infinity
     const logs = this.#fileSystems.get(fileSystem) ?? new Set<Held>()
     let relief: Relief = { sheds: [], missingBytes: bytes, keptBytes: 0 }
@@ -210,7 +219,7 @@ export class Holdings {
         if (enforced) relief = found
         return found.sheds
       },
-      isKept,
+      { timeMs, isKept },
     )
     const stamps = byLog(sheds)
     for (const held of logs) {
@@ -263,23 +272,23 @@ const isObserved = ({ watched }: Held): boolean => watched.applied.mode === "obs
 const asEach = (
   logs: ReadonlySet<Held>,
   choose: (holdings: ReadonlyArray<Holding>, enforced: boolean) => ReadonlyArray<Shed>,
-  isKept: IsKept,
+  now: Now,
 ): ReadonlyArray<Shed> => {
   const all = [...logs]
   const observed = new Set(all.filter(isObserved).map(({ watched }) => watched.log.path))
   const enforced = choose(
-    all.map((held) => holdingOf(held, isKept, isObserved(held))),
+    all.map((held) => holdingOf(held, now, isObserved(held))),
     true,
   )
   if (observed.size === 0) return enforced
   const would = choose(
-    all.map((held) => holdingOf(held, isKept, false)),
+    all.map((held) => holdingOf(held, now, false)),
     false,
   )
   return [...enforced, ...would.filter(({ path }) => observed.has(path))]
 }
 
-const holdingOf = (held: Held, isKept: IsKept, stays: boolean): Holding => {
+const holdingOf = (held: Held, { isKept, timeMs }: Now, stays: boolean): Holding => {
   const { activeBytes, fixedBytes, fixedFiles, segments, shares, watched, writer } = held
   const { applied, cleared, log } = watched
   const fixed = {
@@ -296,11 +305,11 @@ const holdingOf = (held: Held, isKept: IsKept, stays: boolean): Holding => {
   }
   return {
     ...fixed,
-    segments: segments.map(({ bytes, fresh, stamp }): HeldSegment => ({
+    segments: segments.map(({ bytes, stamp, writtenMs }): HeldSegment => ({
       stamp,
       bytes,
       cleared: cleared.has(stamp),
-      kept: fresh || isKept(watched, stamp),
+      kept: writtenMs === null || Math.abs(timeMs - writtenMs) < SETTLE_MS || isKept(watched, stamp),
     })),
   }
 }

@@ -13,7 +13,7 @@ import {
   type Stamp,
   stampIn,
 } from "@cordwood/core"
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
 import { isWithheld, PATIENCE_MS } from "../pass/guarded.ts"
 import type { Explained } from "../pass/pass-record.ts"
@@ -79,7 +79,7 @@ export const makeShedding = (ports: PassPorts): Shedding => {
         if (state.pressing) yield* ended(state, fileSystem, free)
         return Math.max(MIN_LOOK_MS, state.pace.nextLookMs - nowMs)
       }
-      const relief = holdings.relieve(fileSystem, targetFree - free, isKeptAt(nowMs))
+      const relief = holdings.relieve(fileSystem, targetFree - free, yield* Clock.currentTimeMillis, isKeptAt(nowMs))
       const isHelpless = relief.missingBytes === targetFree - free
       if (isHelpless && free >= minFree) {
         if (state.pressing) yield* ended(state, fileSystem, free)
@@ -191,8 +191,8 @@ export const weighNow = (ports: Pick<PassPorts, "files" | "holdings">): Effect.E
     const { minFree, targetFree = minFree } = pressure
     for (const [fileSystem, logs] of holdings.fileSystems) {
       const free = yield* freeFor(ports, logs)
-      if (free !== null && isPressing(free, false, pressure))
-        holdings.relieve(fileSystem, targetFree - free, () => false)
+      if (free === null || !isPressing(free, false, pressure)) continue
+      holdings.relieve(fileSystem, targetFree - free, yield* Clock.currentTimeMillis, () => false)
     }
   })
 
