@@ -184,6 +184,7 @@ describe("plan", () => {
       logs: [
         {
           log: { path: a },
+          writer: "running",
           policy: "default",
           mode: "enforce",
           activeBytes: 2_000,
@@ -191,7 +192,16 @@ describe("plan", () => {
           totalBytes: 2_000,
           steps: [{ step: "rotate", path: a, to: `${a}.STAMP`, bytes: 2_000 }],
         },
-        { log: { path: b }, policy: "default", mode: "enforce", activeBytes: 5, files: 1, totalBytes: 5, steps: [] },
+        {
+          log: { path: b },
+          writer: "running",
+          policy: "default",
+          mode: "enforce",
+          activeBytes: 5,
+          files: 1,
+          totalBytes: 5,
+          steps: [],
+        },
       ],
     })
     const plain = await cordwood("plan", "--config", host.config)
@@ -219,6 +229,7 @@ describe("plan", () => {
       code: 0,
       first: {
         log: { path: a },
+        writer: "running",
         policy: "default",
         mode: "enforce",
         activeBytes: null,
@@ -251,8 +262,8 @@ describe("a problem", () => {
     expect({ code, lines: lines.map((line) => Object.keys(line)), problem: lines.at(-1)?.problem }).toEqual({
       code: 1,
       lines: [
-        ["log", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
-        ["log", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
+        ["log", "writer", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
+        ["log", "writer", "policy", "mode", "activeBytes", "files", "totalBytes", "steps"],
         ["problem"],
       ],
       problem: {
@@ -380,6 +391,7 @@ describe("once, then what the journal says", () => {
           files: 2,
           activeBytes: 3,
           totalBytes: 2_003,
+          writer: "running",
           policy: "default",
           mode: "enforce",
           limits,
@@ -392,6 +404,7 @@ describe("once, then what the journal says", () => {
           files: 1,
           activeBytes: 5,
           totalBytes: 5,
+          writer: "running",
           policy: "default",
           mode: "enforce",
           limits,
