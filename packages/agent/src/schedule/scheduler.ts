@@ -47,6 +47,8 @@ interface Entry extends Watched {
   /** The upkeep half of a pass is under way; `again`: another pass wanted to begin one meanwhile. */
   tending: boolean
   again: boolean
+  /** How many upkeeps have begun. */
+  upkeeps: number
   /** A pass has looked at it. */
   seen: boolean
   /** When its directory last changed as of a scan that left nothing to do; -1: scan it next time. */
@@ -227,21 +229,30 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const wholePass = (entry: Entry): Effect.Effect<void> =>
         Effect.gen(function* () {
           for (let row = 0; row < MAX_IN_A_ROW; row += 1) {
+            const { tending, upkeeps } = entry
             const upkeep = yield* rotate(entry)
             if (upkeep.steps.length === 0) return
             if (entry.tending) {
               entry.again = true
               return
             }
+            // What was planned beside another upkeep is older than what that has done.
+            if (tending || entry.upkeeps !== upkeeps) {
+              if (entry.rotating || ports.stopping()) return
+              entry.rotating = true
+              continue
+            }
             entry.tending = true
+            entry.upkeeps += 1
             entry.again = false
             const tended = Effect.sync(() => {
               entry.tending = false
             })
             yield* upkeepLane.withPermit(upkeep.run).pipe(Effect.ensuring(tended))
-            if (!entry.again || entry.rotating || ports.stopping() || row + 1 === MAX_IN_A_ROW) return
+            if (!entry.again || entry.rotating || ports.stopping()) return
             entry.rotating = true
           }
+          entry.rotating = false
         })
 
       const begin = (entry: Entry): Effect.Effect<void> => {
@@ -441,6 +452,7 @@ const newEntry = (log: Log, source: Source, applied: Applied): Entry => ({
   rotating: false,
   tending: false,
   again: false,
+  upkeeps: 0,
   seen: false,
   settledMs: -1,
 })
