@@ -692,6 +692,17 @@ describe("a budget", () => {
       }),
   )
 
+  it.effect("counts the segment of a rotation that was cut off once, when its writer has been told at last", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const path = pathOf("a")
+      on.world.put(`${path}.20260901-000000`, new Uint8Array(80))
+      yield* once(on, ["a"], { policy: { ...PLAIN, maxTotal: 100 } })
+      assert.deepStrictEqual(types(on.events), ["Scanned", "Rotated"])
+      assert.deepStrictEqual(on.world.paths(), [path, `${path}.20260901-000000`])
+    }),
+  )
   it.effect("is not made up for by younger segments while a guard keeps the older ones", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

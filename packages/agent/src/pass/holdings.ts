@@ -130,7 +130,9 @@ export class Holdings {
     if (type === "Rotated") {
       const stamp = stampOf(data.to)
       held.activeBytes = 0
-      if (stamp !== null) held.segments = [...held.segments, { stamp, bytes: data.bytes, writtenMs: null }]
+      // Of a rotation that was cut off the scan has seen the segment already.
+      const others = held.segments.filter((segment) => segment.stamp !== stamp)
+      if (stamp !== null) held.segments = [...others, { stamp, bytes: data.bytes, writtenMs: null }]
     } else if (type === "Removed") {
       held.segments = held.segments.filter(({ stamp }) => stamp !== stampOf(data.path))
     } else if (type === "Compressed") {
