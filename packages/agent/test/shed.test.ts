@@ -703,6 +703,25 @@ describe("a budget", () => {
       assert.deepStrictEqual(on.world.paths(), [path, `${path}.20260901-000000`])
     }),
   )
+  it.effect("leaves no name to be given again, though the newest segment goes and the clock is set back", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const path = pathOf("a")
+      filled(on, path, {}, 50)
+      const policy = { ...PLAIN, maxSize: 10, maxTotal: 0 }
+      yield* once(on, ["a"], { policy })
+      yield* TestClock.adjust("2 seconds")
+      yield* once(on, ["a"], { policy })
+      yield* TestClock.setTime(START - 3_600_000)
+      on.world.write(path, new Uint8Array(50), START - 3_600_000)
+      yield* once(on, ["a"], { policy })
+      const names = on.events.flatMap(({ data, type }) =>
+        type === "Rotated" ? [(data as { readonly to: string }).to] : [],
+      )
+      assert.deepStrictEqual(names, [`${path}.20260909-043310`, `${path}.20260909-043311`])
+    }),
+  )
   it.effect("is not made up for by younger segments while a guard keeps the older ones", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -136,7 +136,7 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     const { log, ports, watched } = record
     const { applied } = watched
     const seen = yield* scan(ports, log)
-    const { snapshot } = seen
+    const snapshot = afterLast(seen.snapshot, record.state.lastSegment)
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
     forgetGone(watched, seen)
     // It is back before the source was asked again.
@@ -160,6 +160,13 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
         )
     return { snapshot, steps: observes ? [] : planned, span }
   })
+
+/** The newest segment may be gone, for a budget say: the next one must be later all the same, as what is shipped bears its name. */
+const afterLast = (snapshot: Snapshot, lastSegment: string | null): Snapshot => {
+  const { log, newestStamp } = snapshot
+  const last = lastSegment === null ? null : stampIn(nameOf(log.path), nameOf(lastSegment))
+  return last === null || (newestStamp !== null && newestStamp >= last) ? snapshot : { ...snapshot, newestStamp: last }
+}
 
 /**
  * Without the steps that are none for this log. With nobody to tell, waiting for the writer is nothing to do, nor to tell on every pass. Of a
