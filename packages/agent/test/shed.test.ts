@@ -177,6 +177,21 @@ describe("when the disk fills up, a running agent", () => {
       }),
   )
 
+  it.effect("that is run anew for each pass says once, as an event, that nothing more can go", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      filled(on, pathOf("a"), { d01: 100 })
+      leave(on, 0)
+      const policy = { ...PLAIN, pressure: pressing(1_000) }
+      const reports = [yield* once(on, ["a"], { policy }), yield* once(on, ["a"], { policy })]
+      assert.deepStrictEqual(
+        reports.map(({ problems }) => problems.map(({ path, reason }) => [path, reason])),
+        [[["/pods/ns_a_uid/app", "NoSpace"]], [["/pods/ns_a_uid/app", "NoSpace"]]],
+      )
+      assert.strictEqual(failures(on).length, 1)
+    }),
+  )
   it.effect("takes first what the guards have let go, the oldest of all logs first", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

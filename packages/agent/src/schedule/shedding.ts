@@ -118,12 +118,14 @@ export const makeShedding = (ports: PassPorts): Shedding => {
 
   const ended = (state: State, fileSystem: string, free: number): Effect.Effect<void> =>
     Effect.suspend(() => {
+      const place = placeOf(holdings.fileSystems.get(fileSystem) ?? [])
+      // The next time it is news.
+      if (state.told) ports.recorder.forget(place)
       state.pressing = false
       state.helplessMs = null
       state.told = false
       state.desperate = false
       holdings.ease(fileSystem)
-      const place = placeOf(holdings.fileSystems.get(fileSystem) ?? [])
       return Effect.logWarning(
         `${formatBytes(free)} are free on the file system of ${place}: no more segments go for policy.pressure`,
       )
@@ -144,6 +146,9 @@ export const makeShedding = (ports: PassPorts): Shedding => {
       }
       tally.problems.push({ path: place, step: "remove", ...failure })
       yield* Effect.logWarning(`${failure.message}; ${failure.hint}`)
+      // An agent that is run anew, and anew, says it once.
+      const known = ports.recorder.state(place).failing.get(failureKey("remove", place))
+      if (known?.reason === failure.reason) return
       yield* ports.recorder.record(
         { path: place },
         { type: "Failed", data: { step: "remove", path: place, ...failure } },
