@@ -12,7 +12,7 @@ export type Guarantee =
   | "every byte is in one place, in order"
   | "no file is overwritten"
   | "what is foreign is left alone"
-  | "only the oldest beyond maxFiles are removed"
+  | "only what a limit has no room for is removed"
   | "nothing is removed before it is shipped"
   | "a power cut takes nothing that was durable"
   | "every removal is on record, and nothing else is"
@@ -36,10 +36,29 @@ interface Gone {
   readonly text: string
   readonly by: Actor
   readonly incarnation: number
+  /** Limits that it may have been removed for. */
+  readonly reasons: ReadonlySet<Reason>
 }
+type Reason = "max-files" | "budget" | "pressure"
 export type Actor = "agent" | "others"
 
-interface Ledger {
+/** Whose log it is. */
+export interface Origin {
+  readonly container: string
+  readonly pod: string
+  /** How often the container had been restarted. */
+  readonly attempt: number
+}
+/** A file of ours that is there no more, and that its agent may count still. */
+interface Loss {
+  readonly ledger: Ledger
+  readonly path: string
+  readonly bytes: number
+  /** When an event told of it, and what is told is counted no more; null: none has. */
+  toldMs: number | null
+}
+
+interface Ledger extends Origin {
   readonly path: string
   readonly directory: string
   readonly name: string
@@ -54,6 +73,10 @@ interface Ledger {
   readonly undone: Set<string>
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
+  /** Its container has ended. */
+  hasEnded: boolean
+  /** The agent that runs may have been told that its container runs. */
+  isAwaited: boolean
 }
 interface Foreigner {
   readonly path: string
@@ -73,6 +96,11 @@ interface Copy {
   readonly text: string
 }
 
+/**
+ * What was told of as gone longer ago than this was not counted any more when it was last found which segments must go: that is a second at the most before,
+ * and the time that a few acts and a guard take.
+ */
+const WEIGHED_WITHIN_MS = 20_000
 const ACTIVE = "the active file"
 const latin = new TextDecoder("latin1")
 const textOf = (bytes: Uint8Array): string => latin.decode(bytes)
@@ -98,6 +126,13 @@ export const unpacked = (bytes: Uint8Array): string | null => {
 export interface Case {
   readonly world: World
   readonly maxFiles: number
+  readonly keepStopped: number
+  readonly maxTotal: { readonly container?: number; readonly pod?: number }
+  readonly pressure: { readonly minFree: number; readonly targetFree: number; readonly keepFiles: number } | null
+  /** Of a clock that never goes back. */
+  readonly nowMs: () => number
+  /** Nothing keeps a removal from coming about at once, so that of each log the oldest segment goes first. */
+  readonly inOrder: boolean
   readonly store: ObjectStore | null
   readonly incarnation: () => number
   /** Of the codec in use; null: segments stay as they are. */
@@ -115,13 +150,19 @@ export class Account {
     readonly pieces: ReadonlyArray<Piece & { readonly kept: number }>
   }> = []
   readonly violations: Array<Violation> = []
+  /** Of the agent that runs. */
+  #losses: Array<Loss> = []
+  /** It has found less than `minFree`. */
+  #wasPressing = false
+  /** Since it last removed something that only pressure had no room for it has found less than `targetFree`. */
+  #isPressing = false
 
   constructor(facts: Case) {
     this.#case = facts
   }
 
   /** A log that is written to from now on. */
-  begin(path: string): void {
+  begin(path: string, origin: Origin = { container: path, pod: path, attempt: 0 }): void {
     const at = path.lastIndexOf("/")
     this.#ledgers.set(path, {
       path,
@@ -133,6 +174,40 @@ export class Account {
       formerly: new Map(),
       undone: new Set(),
       hasVanished: false,
+      hasEnded: false,
+      isAwaited: true,
+      ...origin,
+    })
+  }
+  /** Nobody writes to the log any more. */
+  ended(path: string): void {
+    const ledger = this.#ledgers.get(path)
+    if (ledger !== undefined) ledger.hasEnded = true
+  }
+  /** Another agent, that knows of nothing. */
+  agentBegan(): void {
+    this.#losses = []
+    this.#wasPressing = false
+    this.#isPressing = false
+    for (const ledger of this.#ledgers.values()) ledger.isAwaited = !ledger.hasEnded
+  }
+  /** What the agent was told that is free. */
+  foundFree(bytes: number): void {
+    const { pressure } = this.#case
+    if (pressure === null) return
+    this.#wasPressing ||= bytes < pressure.minFree
+    this.#isPressing ||= bytes < pressure.targetFree
+  }
+  /** An event was stored: what it tells of as gone is counted no more by whoever tells. */
+  told({ event }: Entry): void {
+    if (event.type !== "Removed" && event.type !== "Compressed") return
+    const data = event.data as { readonly path?: string; readonly from?: string; readonly reason?: string }
+    const path = data.path ?? data.from
+    this.#losses = this.#losses.filter((loss) => {
+      if (loss.path !== path) return true
+      loss.toldMs ??= this.#case.nowMs()
+      // What went for a budget is no reason for anything else to go for it.
+      return data.reason !== "budget" || this.#isSurplus(loss.ledger)
     })
   }
   wrote(path: string, text: string): void {
@@ -169,6 +244,7 @@ export class Account {
       (one) => one.directory === directory && (name === one.name || name.startsWith(`${one.name}.`)),
     )
     if (ledger === undefined || ledger.hasVanished) return
+    this.#losses.push({ ledger, path, bytes: lost.bytes.length, toldMs: null })
     const stamp = name === ledger.name ? ACTIVE : stampOf(ledger.name, name)
     if (stamp === null) {
       if (actor === "agent" && !isTemporary(ledger.name, name)) {
@@ -197,6 +273,7 @@ export class Account {
       ledger.owed.set(stamp, Math.max(durable, ledger.owed.get(stamp) ?? 0))
       return
     }
+    const reasons = this.#reasonsFor(ledger, stamp, pieces)
     ledger.gone.push({
       stamp,
       path,
@@ -204,6 +281,7 @@ export class Account {
       text,
       by: actor,
       incarnation: this.#case.incarnation(),
+      reasons,
     })
     if (actor === "others") {
       return
@@ -220,15 +298,73 @@ export class Account {
       this.#broken("every byte is in one place, in order", path, detail)
       return
     }
-    const newer = pieces.filter((piece) => piece.stamp !== ACTIVE && piece.stamp > stamp).length
-    if (newer < this.#case.maxFiles - 2) {
-      const detail = `removed with no more than ${newer} newer segments, and ${this.#case.maxFiles - 2} are to be kept`
-      this.#broken("only the oldest beyond maxFiles are removed", path, detail)
+    if (reasons.size === 0) {
+      const newer = pieces.filter((piece) => piece.stamp !== ACTIVE && piece.stamp > stamp).length
+      const { maxFiles, pressure } = this.#case
+      const floor = pressure === null ? "" : `; pressure leaves ${pressure.keepFiles} files`
+      const detail = `removed with no more than ${newer} newer segments, and ${maxFiles - 2} are to be kept${floor}`
+      this.#broken("only what a limit has no room for is removed", path, detail)
     }
+    if (reasons.size === 1 && reasons.has("pressure")) this.#isPressing = false
     const { store } = this.#case
     if (store !== null && !isStored(store, `${ledger.path}/${stamp}/`, text)) {
       this.#broken("nothing is removed before it is shipped", path, `the store doesn't have its ${text.length} bytes`)
     }
+  }
+
+  /** Which limits have no room for a segment that has just gone; `pieces` are those that are left. */
+  #reasonsFor(ledger: Ledger, stamp: string, pieces: ReadonlyArray<Piece>): ReadonlySet<Reason> {
+    const { inOrder, maxFiles, pressure } = this.#case
+    const reasons = new Set<Reason>()
+    const segments = pieces.filter((piece) => piece.stamp !== ACTIVE)
+    const newer = segments.filter((piece) => piece.stamp > stamp).length
+    if (newer >= maxFiles - 2) reasons.add("max-files")
+    const isOldest = newer === segments.length || !inOrder
+    if (this.#isSurplus(ledger) || (isOldest && this.#isBeyond(ledger))) reasons.add("budget")
+    // The file that a writer is about to make counts.
+    const active = ledger.isAwaited || segments.length < pieces.length ? 1 : 0
+    if (pressure !== null && this.#wasPressing && this.#isPressing && newer + active >= pressure.keepFiles) {
+      reasons.add("pressure")
+    }
+    return reasons
+  }
+  /** Whether a log is none of the newest `keepStopped` of those of its container that have ended. */
+  #isSurplus(
+    { attempt, container, hasEnded, pod }: Ledger,
+    listed: ReadonlyArray<string> = [...this.#ledgers.keys()],
+  ): boolean {
+    const later = [...this.#ledgers.values()].filter(
+      (other) =>
+        listed.includes(other.path) &&
+        other.hasEnded &&
+        other.pod === pod &&
+        other.container === container &&
+        other.attempt > attempt,
+    )
+    return hasEnded && later.length >= this.#case.keepStopped
+  }
+  /**
+   * Whether the logs of the container, or of the pod, may have held more than its limit for all that the agent knew: what lies there, and what went lately
+   * for other reasons than a budget. The segment that has just gone is among the latter.
+   */
+  #isBeyond({ container, pod }: Ledger): boolean {
+    const { maxTotal, nowMs } = this.#case
+    const since = nowMs() - WEIGHED_WITHIN_MS
+    this.#losses = this.#losses.filter(({ toldMs }) => toldMs === null || toldMs >= since)
+    const isMore = (limit: number | undefined, isOf: (ledger: Ledger) => boolean): boolean =>
+      limit !== undefined &&
+      [...this.#ledgers.values()].filter(isOf).reduce((sum, ledger) => sum + this.#bytesOf(ledger), 0) +
+        this.#losses.reduce((sum, { bytes, ledger }) => sum + (isOf(ledger) ? bytes : 0), 0) >
+        limit
+    return (
+      isMore(maxTotal.container, (other) => other.pod === pod && other.container === container) ||
+      isMore(maxTotal.pod, (other) => other.pod === pod)
+    )
+  }
+  #bytesOf({ hasVanished, path }: Ledger): number {
+    if (hasVanished) return 0
+    const active = this.#case.world.read(path)?.length ?? 0
+    return [...this.filesOf(path).values()].reduce((sum, bytes) => sum + bytes, active)
   }
 
   /** To be called just before a power cut, and just after it: what wasn't durable may be lost, and nothing else. */
@@ -342,7 +478,7 @@ export class Account {
           about.some((gone) =>
             reason === "missing"
               ? gone.by === "others" || gone.incarnation < incarnation
-              : gone.by === "agent" && gone.bytes === bytes && gone.path === path,
+              : gone.by === "agent" && gone.bytes === bytes && gone.path === path && gone.reasons.has(reason as Reason),
           )
         if (!fits) {
           const detail = `an event tells of ${bytes} bytes removed (${reason}), and that isn't what happened`
@@ -408,6 +544,66 @@ export class Account {
         : pieces.find(({ stamp, text }) => text !== "" && !isStored(store, `${path}/${stamp}/`, text))
     if (unshipped !== undefined) return `${unshipped.stamp} isn't shipped`
     return null
+  }
+  /** What of a log whose container has ended isn't as it should be by then; null: nothing. */
+  unrestOfStopped(path: string, listed: ReadonlyArray<string>): string | null {
+    const { isEarly, maxFiles, store, suffix, world } = this.#case
+    const ledger = this.#ledgers.get(path)
+    if (ledger === undefined || ledger.hasVanished) return null
+    // What the runtime has forgotten, and has left nothing, nobody knows of.
+    if (this.#isSurplus(ledger, listed)) return this.hasFiles(path) ? "it is surplus, and still there" : null
+    const temporary = [...this.filesOf(path).keys()].find((name) => isTemporary(ledger.name, name))
+    if (temporary !== undefined) return `${temporary} is left behind`
+    const pieces = this.#onDisk(ledger)
+    if (pieces.length > maxFiles) return `there are ${pieces.length} files`
+    const segments = pieces.filter(({ stamp }) => stamp !== ACTIVE)
+    const double = segments.find(({ copies }) => copies.length > 1)
+    if (double !== undefined) return `${double.stamp} is there twice`
+    const active = world.identityOf(path)
+    const undone = [...this.filesOf(path).keys()].find(
+      (name) => world.identityOf(`${ledger.directory}/${name}`) === active,
+    )
+    if (undone !== undefined) return `the last file has a second name, ${undone}`
+    const plain = suffix === null ? undefined : segments.find(({ copies }) => copies[0]?.isPacked === false)
+    if (plain !== undefined) return `${plain.stamp} isn't compressed`
+    const unshipped =
+      store === null || !isEarly
+        ? undefined
+        : segments.find(({ stamp, text }) => text !== "" && !isStored(store, `${path}/${stamp}/`, text))
+    return unshipped === undefined ? null : `${unshipped.stamp} isn't shipped`
+  }
+  /** Which limit that logs share isn't kept by then, though something may go for it; null: none. With a path, a colon and a space before it. */
+  unrestOfShared(): string | null {
+    const { maxTotal, pressure, world } = this.#case
+    const all = [...this.#ledgers.values()].filter(({ hasVanished }) => !hasVanished)
+    const segmentsOf = (ledger: Ledger): number => this.#onDisk(ledger).filter(({ stamp }) => stamp !== ACTIVE).length
+    const beyond = (logs: ReadonlyArray<Ledger>, limit: number | undefined): string | null => {
+      const bytes = logs.reduce((sum, ledger) => sum + this.#bytesOf(ledger), 0)
+      if (limit === undefined || bytes <= limit) return null
+      const left = logs.find((ledger) => segmentsOf(ledger) > 0)
+      return left === undefined
+        ? null
+        : `${left.path}: it has segments, and ${bytes} bytes are held where ${limit} may be`
+    }
+    for (const pod of Map.groupBy(all, ({ pod }) => pod).values()) {
+      for (const container of Map.groupBy(pod, ({ container }) => container).values()) {
+        const found = beyond(container, maxTotal.container)
+        if (found !== null) return found
+      }
+      const found = beyond(pod, maxTotal.pod)
+      if (found !== null) return found
+    }
+    if (pressure === null || world.freeBytes >= pressure.minFree) return null
+    const more = all.find((ledger) => {
+      const segments = segmentsOf(ledger)
+      const active = !ledger.hasEnded || world.read(ledger.path) !== undefined ? 1 : 0
+      return segments > 0 && segments + active > pressure.keepFiles
+    })
+    return more === undefined ? null : `${more.path}: it has more than keepFiles, and ${world.freeBytes} bytes are free`
+  }
+  /** Whether anything of a log lies there. */
+  hasFiles(path: string): boolean {
+    return this.#case.world.attributesOf(path)?.kind === "file" || this.filesOf(path).size > 0
   }
   /** Names and bytes of a log's rotated files, leftovers included. */
   filesOf(path: string): ReadonlyMap<string, number> {

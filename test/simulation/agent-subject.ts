@@ -18,7 +18,7 @@ export const agentSubject: Subject = {
   name: "Cordwood",
   keepsRecords: true,
   minds: true,
-  run: ({ journal, newId, scenario, source, store, world }: Node) =>
+  run: ({ foundFree, journal, newId, scenario, source, store, world }: Node) =>
     Effect.scoped(
       Effect.flatMap(
         Layer.build(
@@ -34,7 +34,12 @@ export const agentSubject: Subject = {
               workers: scenario.workers,
             },
             {
-              files: Layer.sync(LogFiles, () => world.files()),
+              files: Layer.sync(LogFiles, () => {
+                const files = world.files()
+                const free = (active: string) =>
+                  Effect.tap(files.free(active), (bytes) => Effect.sync(() => foundFree(bytes)))
+                return { ...files, free }
+              }),
               journal: (_settings, decode) => journal.open(decode),
               newId,
             },

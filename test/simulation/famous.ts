@@ -16,7 +16,10 @@ const FLAT_OUT: Container = {
 
 const scenario = (happenings: ReadonlyArray<Happening>, changes: Partial<Scenario> = {}): Scenario => ({
   seed: 1,
-  policy: { maxSize: 10 * RECORD_BYTES, maxFiles: 4, compression: "packed" },
+  policy: { maxSize: 10 * RECORD_BYTES, maxFiles: 4, compression: "packed", keepStopped: 1 },
+  capacityBytes: null,
+  isOnePod: false,
+  forgets: false,
   intervalMs: 2_000,
   workers: 1,
   shipping: null,

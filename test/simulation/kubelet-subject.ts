@@ -94,7 +94,9 @@ export const kubeletSubject: Subject = {
     const { intervalMs, mode } = node.scenario
     const round = Effect.gen(function* () {
       const listed = yield* Effect.result(node.source().list)
-      if (listed._tag === "Success") for (const log of listed.success.logs) yield* passOver(node, log)
+      if (listed._tag === "Failure") return
+      const { logs, stopped } = listed.success
+      for (const log of logs) if (stopped?.has(log.path) !== true) yield* passOver(node, log)
     })
     return mode === "once" ? round : Effect.forever(Effect.andThen(round, Effect.sleep(intervalMs)))
   },

@@ -1,5 +1,5 @@
 /** What a simulated node lends to the program that rotates its logs. */
-import type { Log, Source } from "@cordwood/core"
+import type { Source } from "@cordwood/core"
 import type { World } from "@cordwood/core/testing"
 import type { Effect } from "effect"
 import type { KeptJournal } from "./kept-journal.ts"
@@ -11,9 +11,10 @@ export interface Node {
   readonly scenario: Scenario
   readonly journal: KeptJournal
   readonly store: ObjectStore | null
-  /** The logs of the containers that run, for the program of this incarnation. */
+  /** The logs of the containers that run, and of those that have ended, for the program of this incarnation. */
   readonly source: () => Source
-  readonly logs: () => ReadonlyArray<Log>
+  /** To be told of every answer to how much is free on the disk, in bytes, before the program is. */
+  readonly foundFree: (bytes: number) => void
   readonly newId: () => string
   /** What a clock on the wall shows: it knows of time zones and of daylight saving, as only people should. */
   readonly localMs: () => number

@@ -11,10 +11,13 @@ export const violationText = ({ detail, guarantee, log }: Violation): string =>
   `${guarantee}: ${log === "" ? "" : `${log}: `}${detail}`
 
 const scenarioText = (scenario: Scenario): ReadonlyArray<string> => {
-  const { compression, maxFiles, maxSize } = scenario.policy
+  const { compression, keepStopped, maxFiles, maxSize, maxTotal, pressure } = scenario.policy
   const { containers, durationMs, happenings, intervalMs, mode, shipping, slowestMs, workers } = scenario
   return [
     `maxSize ${maxSize}, maxFiles ${maxFiles}, compression ${compression}, interval ${intervalMs} ms, workers ${workers}`,
+    `keepStopped ${keepStopped}, maxTotal ${JSON.stringify(maxTotal ?? null)}, pressure ${JSON.stringify(pressure ?? null)}; the disk holds ${
+      scenario.capacityBytes ?? "any amount of"
+    } bytes; ${scenario.isOnePod ? "one pod" : "a pod for each container"}${scenario.forgets ? ", and the runtime forgets what has ended" : ""}`,
     `${mode === "run" ? "a daemon" : "a pass at every interval, each by an agent of its own"}; ${
       shipping === null ? "nothing is shipped" : shipping.early ? "shipped as soon as closed" : "shipped before it goes"
     }; an act takes up to ${slowestMs} ms; ${durationMs / 1_000} s`,

@@ -2,7 +2,7 @@
  * Runs one scenario: the same one comes out the same way every time. Makes things happen, moves time on, and has the account look. What must hold is the
  * account's business, what happens the scenario's.
  */
-import { evolve, initialState, type Log, type LogState, type Source, SourceError } from "@cordwood/core"
+import { evolve, initialState, type Log, type LogState, type Logs, type Source, SourceError } from "@cordwood/core"
 import { type Fault, type Operation, World } from "@cordwood/core/testing"
 import { Effect } from "effect"
 import { Account, type Violation } from "./account.ts"
@@ -40,6 +40,8 @@ const REST_MS = 200_000
 const REST_INTERVALS = 12
 /** Nothing is to happen for so many intervals in a row … */
 const QUIET_INTERVALS = 3
+/** A codec writes no more than this beside the file that it makes smaller: what it takes to compress the largest is left free at the end. */
+const CODEC_BYTES = 100
 /** … after this long. */
 const SETTLE_MS = 6_000
 /** What is looked at in between is looked at this often at the least. */
@@ -55,7 +57,11 @@ interface Writer {
   instance: number
   path: string
   readonly tag: string
+  /** The logs that its earlier lives left, the earliest first. */
+  ended: Array<{ readonly instance: number; readonly path: string }>
   written: number
+  /** When it last wrote anything, by the machine's clock. */
+  wroteMs: number
   isRunning: boolean
   hasVanished: boolean
   /** Counts starts, so that what belonged to an earlier one comes to nothing. */
@@ -116,7 +122,10 @@ class Simulation {
       nowMs: () => this.#machine.nowMs,
       crashAt: () => this.#crashAtAppend(),
       crash: () => world.crash(),
-      stored: (entry) => this.#tell("event", () => `${entry.event.type} ${told(entry.event.data)}`),
+      stored: (entry) => {
+        this.#account.told(entry)
+        this.#tell("event", () => `${entry.event.type} ${told(entry.event.data)}`)
+      },
     })
     this.#account = new Account({
       world,
@@ -124,6 +133,14 @@ class Simulation {
       store: this.#store,
       incarnation: () => world.incarnation,
       suffix: scenario.policy.compression === "none" ? null : ".packed",
+      keepStopped: scenario.policy.keepStopped,
+      maxTotal: scenario.policy.maxTotal ?? {},
+      pressure: scenario.policy.pressure ?? null,
+      nowMs: () => this.#machine.nowMs,
+      inOrder:
+        scenario.shipping === null &&
+        scenario.slowestMs === 0 &&
+        scenario.happenings.every(({ _tag }) => _tag === "ContainerRestart" || _tag === "ContainerStop"),
       isEarly: scenario.shipping?.early === true,
     })
     world.onChange((change) => this.#account.changed(change, this.#actor))
@@ -134,13 +151,16 @@ class Simulation {
       instance: -1,
       path: "",
       tag: String.fromCharCode("a".charCodeAt(0) + at),
+      ended: [],
       written: 0,
+      wroteMs: 0,
       isRunning: false,
       hasVanished: false,
       life: 0,
       full: null,
     }))
     this.#machine.between = () => this.#between()
+    this.#refill()
   }
 
   async run(): Promise<Outcome> {
@@ -193,15 +213,21 @@ class Simulation {
     const machine = this.#machine
     this.#account.check()
     this.#liftFaults()
-    const listed = this.#writers.filter(({ isRunning }) => isRunning)
+    const running = this.#writers.filter(({ isRunning }) => isRunning)
+    const stopped = [...(this.#logs().stopped ?? [])]
     const untilMs = machine.nowMs + REST_MS + REST_INTERVALS * intervalMs
     const unrest = (): string | null => {
-      for (const writer of listed) {
+      for (const writer of running) {
         const isHome = this.#world.writerIsHome(writer.path)
         const found = this.#account.unrest(writer.path, policy.maxSize, isHome)
         if (found !== null) return `${writer.path}: ${found}`
       }
-      return null
+      if (!this.#subject.keepsRecords) return null
+      for (const path of stopped) {
+        const found = this.#account.unrestOfStopped(path, stopped)
+        if (found !== null) return `${path}: ${found}`
+      }
+      return this.#account.unrestOfShared()
     }
     let found = unrest()
     let unbalanced: Violation | null = null
@@ -209,7 +235,7 @@ class Simulation {
       await machine.runUntil(machine.nowMs + intervalMs, () => this.#isOver)
       this.#account.check()
       found = unrest()
-      if (found === null && this.#subject.keepsRecords) unbalanced = await this.#unbalanced(listed)
+      if (found === null && this.#subject.keepsRecords) unbalanced = await this.#unbalanced()
     } while ((found !== null || unbalanced !== null) && machine.nowMs < untilMs && !this.#isOver)
     if (this.#isOver) return
     if (found !== null) {
@@ -236,15 +262,15 @@ class Simulation {
       if (this.#isOver) return
     }
     this.#account.check()
-    const paths = new Set(listed.map(({ path }) => path))
+    const paths = new Set(this.#logs().logs.map(({ path }) => path))
     this.#account.checkRecords(entries, { generation: this.#journal.generation, listed: paths })
     if (this.#isOver) return
-    unbalanced = await this.#unbalanced(listed)
+    unbalanced = await this.#unbalanced()
     if (unbalanced !== null) this.#account.breaks(unbalanced)
   }
 
   /** Where the fold of the journal, by core's own `evolve`, isn't what lies on the disk; null: nowhere. */
-  async #unbalanced(listed: ReadonlyArray<Writer>): Promise<Violation | null> {
+  async #unbalanced(): Promise<Violation | null> {
     const { replay } = this.#journal
     const states = new Map<string, LogState>()
     for (const decoded of replay === null ? [] : await Effect.runPromise(replay)) {
@@ -252,8 +278,7 @@ class Simulation {
       const { path } = decoded.event.log
       states.set(path, evolve(states.get(path) ?? initialState, decoded.event))
     }
-    for (const { hasVanished, path } of listed) {
-      if (hasVanished) continue
+    for (const { path } of this.#logs().logs) {
       // A plain segment may have grown since; a compressed one can't have.
       const sizes = (files: ReadonlyMap<string, number>): string =>
         [...files]
@@ -274,8 +299,10 @@ class Simulation {
     this.#tell("world", () => "faults are over, and the writers pause")
     this.#faultsAreOver = true
     this.#arms.length = 0
-    this.#capacity = ENOUGH_BYTES
-    this.#world.resize(ENOUGH_BYTES)
+    this.#refill()
+    const largest = Math.max(0, ...this.#world.paths().map((path) => this.#world.read(path)?.length ?? 0))
+    this.#capacity += Math.max(0, largest + CODEC_BYTES - this.#world.freeBytes)
+    this.#world.resize(this.#capacity)
     this.#isReadOnly = false
     this.#isRuntimeDown = false
     this.#journal.mood = "well"
@@ -291,6 +318,7 @@ class Simulation {
     const world = this.#world
     this.#incarnation = world.incarnation
     this.#isStopping = false
+    this.#account.agentBegan()
     this.#tell("agent", () => `starts, number ${world.incarnation}`)
     const process = new Process(this.#machine, (line) => {
       this.#tell("says", () => line)
@@ -306,7 +334,7 @@ class Simulation {
         journal: this.#journal,
         store: this.#store,
         source: () => this.#source(),
-        logs: () => this.#logs(),
+        foundFree: (bytes) => this.#account.foundFree(bytes),
         localMs: () => this.#machine.wallMs + this.#zoneMs,
         newId: () => `00000000-0000-4000-8000-${String((this.#ids += 1)).padStart(12, "0")}`,
       }),
@@ -403,21 +431,45 @@ class Simulation {
     return arm.trouble === "crash-before" || arm.trouble === "crash-after" ? arm.trouble : null
   }
 
-  #logs(): ReadonlyArray<Log> {
-    return this.#writers
-      .filter(({ isRunning }) => isRunning)
-      .map(({ container, instance, path }) => ({
-        path,
-        pod: container.name,
-        container: "app",
-        containerId: `${container.name}-${instance}`,
-      }))
+  /** The runtime names those that run, and those that have ended; what it has forgotten is found where its files lie. */
+  #logs(): Logs {
+    const logs: Array<Log> = []
+    const stopped = new Set<string>()
+    for (const { container, ended, hasVanished, instance, isRunning, path } of this.#writers) {
+      const { name } = container
+      const { isOnePod, forgets } = this.#scenario
+      const pod = isOnePod
+        ? { pod: "all", podUid: "all", container: name }
+        : { pod: name, podUid: `uid-${name}`, container: "app" }
+      if (isRunning) logs.push({ path, ...pod, containerId: `${name}-${instance}` })
+      if (hasVanished) continue
+      for (const [at, life] of ended.entries()) {
+        const isForgotten = forgets && at < ended.length - 1
+        if (isForgotten && !this.#account.hasFiles(life.path)) continue
+        stopped.add(life.path)
+        logs.push({
+          path: life.path,
+          ...pod,
+          ...(isForgotten ? {} : { containerId: `${name}-${life.instance}` }),
+        })
+      }
+    }
+    return { logs, stopped, problems: [] }
   }
   #source(): Source {
     const { reopenLimitMs } = this.#scenario
+    let stopped: ReadonlySet<string> = new Set()
     const inner = this.#world.source(
-      () => this.#logs(),
-      (path, nowMs) => this.#reopen(path, nowMs),
+      () => {
+        const found = this.#logs()
+        stopped = found.stopped ?? stopped
+        return found.logs
+      },
+      (path, nowMs) => {
+        // It may have ended while the runtime was at it.
+        if (!this.#writers.some((one) => one.isRunning && one.path === path)) throw refused(path)
+        this.#reopen(path, nowMs)
+      },
     )
     const late = (op: "list" | "reopen", target: string): SourceError =>
       new SourceError({ source: "world", op, target, reason: "DeadlineExceeded", detail: "no answer", hint: "none" })
@@ -432,10 +484,13 @@ class Simulation {
       })
     return {
       name: "world",
-      list: Effect.timeoutOrElse(inner.list, {
-        duration: LIST_LIMIT_MS,
-        orElse: () => Effect.fail(late("list", "world")),
-      }),
+      list: Effect.timeoutOrElse(
+        Effect.map(inner.list, (list) => ({ ...list, stopped })),
+        {
+          duration: LIST_LIMIT_MS,
+          orElse: () => Effect.fail(late("list", "world")),
+        },
+      ),
       reopen: (log) =>
         Effect.suspend(() => {
           const writer = this.#writers.find(({ isRunning, path }) => isRunning && path === log.path)
@@ -444,7 +499,9 @@ class Simulation {
             this.#tell("agent", () => `reopen ${log.path}  <- silent`)
             return Effect.never
           }
-          return inner.reopen(log)
+          return Effect.catchDefect(inner.reopen(log), (defect) =>
+            defect instanceof SourceError ? Effect.fail(defect) : Effect.die(defect),
+          )
         }).pipe(Effect.timeoutOrElse({ duration: reopenLimitMs, orElse: () => Effect.fail(late("reopen", log.path)) })),
     }
   }
@@ -468,17 +525,21 @@ class Simulation {
     writer.instance += 1
     writer.path = `/pods/ns_${container.name}_uid/app/${writer.instance}.log`
     writer.written = 0
+    writer.wroteMs = this.#machine.nowMs
     writer.isRunning = true
     writer.life += 1
     writer.full = null
     this.#tell("runtime", () => `starts the container ${container.name}, which writes ${writer.path}`)
-    this.#account.begin(writer.path)
+    const pod = this.#scenario.isOnePod ? "all" : container.name
+    this.#account.begin(writer.path, { container: container.name, pod, attempt: writer.instance })
     this.#others(() => this.#world.openWriter(writer.path, this.#machine.wallMs))
     this.#tick(writer, writer.life)
   }
   #endContainer(writer: Writer): void {
     writer.isRunning = false
     writer.life += 1
+    writer.ended.push({ instance: writer.instance, path: writer.path })
+    this.#account.ended(writer.path)
   }
 
   #tick(writer: Writer, life: number): void {
@@ -491,6 +552,11 @@ class Simulation {
     this.#machine.after(Math.min(speed.everyMs, nextSpeedMs - nowMs), () => this.#tick(writer, life))
   }
   #write(writer: Writer, records: number): void {
+    const { nowMs } = this.#machine
+    // One that is slow to reopen is known by what it writes meanwhile: while it is silent for as long, it does reopen.
+    if (nowMs - writer.wroteMs >= SILENT_MS && this.#world.attributesOf(writer.path) !== undefined) {
+      this.#others(() => this.#world.openWriter(writer.path, this.#machine.wallMs))
+    }
     const room = this.#isReadOnly ? 0 : this.#world.freeBytes
     const wanted = RECORD * (Math.floor(writer.written / RECORD) + records) - writer.written
     const bytes = Math.min(wanted, room)
@@ -498,6 +564,7 @@ class Simulation {
     const text = recordsIn(writer.tag, writer.written, writer.written + bytes)
     this.#others(() => this.#world.write(writer.path, utf8.encode(text), this.#machine.wallMs))
     writer.written += bytes
+    writer.wroteMs = nowMs
     this.#account.wrote(writer.path, text)
     this.#tell("writer", () => `${writer.path} +${bytes} bytes, up to ${writer.written}`)
     this.#checkPace(writer)
@@ -516,6 +583,10 @@ class Simulation {
     this.#account.breaks({ guarantee: "an active file is rotated in time", log: writer.path, detail })
   }
 
+  #refill(): void {
+    this.#capacity = this.#scenario.capacityBytes ?? ENOUGH_BYTES
+    this.#world.resize(this.#capacity)
+  }
   /** Some seconds later something is over, unless all faults are by then. */
   #later(forMs: number, what: string, end: () => void): void {
     this.#machine.after(forMs, () => {
@@ -554,8 +625,7 @@ class Simulation {
         this.#capacity = this.#capacity - this.#world.freeBytes + leftBytes
         this.#world.resize(this.#capacity)
         this.#later(forMs, "there is room again", () => {
-          this.#capacity = ENOUGH_BYTES
-          this.#world.resize(ENOUGH_BYTES)
+          this.#refill()
         })
         break
       }
@@ -686,6 +756,8 @@ class Simulation {
 
 const RECORD = 8
 const LIST_LIMIT_MS = 5_000
+/** Core's `SETTLE_MS`, less the time that passes between two of the agent's instructions. */
+const SILENT_MS = 900
 
 /** What is put beside a log that isn't its agent's business. */
 const FOREIGN_NAMES = {

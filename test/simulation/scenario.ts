@@ -58,7 +58,20 @@ export type Foreign = "backup" | "unknown-suffix" | "future" | "link" | "directo
 
 export interface Scenario {
   readonly seed: number
-  readonly policy: { readonly maxSize: number; readonly maxFiles: number; readonly compression: "packed" | "none" }
+  readonly policy: {
+    readonly maxSize: number
+    readonly maxFiles: number
+    readonly compression: "packed" | "none"
+    readonly keepStopped: number
+    readonly maxTotal?: { readonly container?: number; readonly pod?: number }
+    readonly pressure?: { readonly minFree: number; readonly targetFree: number; readonly keepFiles: number }
+  }
+  /** Bytes that the disk holds while it isn't full for another reason; null: more than will ever be written. */
+  readonly capacityBytes: number | null
+  /** The containers are of one pod rather than of one each. */
+  readonly isOnePod: boolean
+  /** The runtime forgets a container that has ended once a later one of its name has, too. */
+  readonly forgets: boolean
   readonly intervalMs: number
   readonly workers: number
   /** Null: nothing is shipped. `early`: as soon as a segment is closed. */
@@ -79,9 +92,12 @@ export interface Scenario {
 /** 2026-09-09T04:33:10Z: what the time of day is at the beginning. */
 export const START_MS = Date.parse("2026-09-09T04:33:10Z")
 const HOUR_MS = 3_600_000
+const SHARED = 0x5a4ed
 
 export const scenarioOf = (seed: number): Scenario => {
   const chance = new Chance(seed)
+  // Of its own, so that a seed brings about what it did before there was any of this.
+  const shared = new Chance(seed ^ SHARED)
   const durationMs = chance.between(4, 25) * 1_000
   const intervalMs = chance.one([500, 1_000, 2_000, 5_000])
   const maxSize = chance.one([10, 20, 40, 80]) * RECORD_BYTES
@@ -92,13 +108,18 @@ export const scenarioOf = (seed: number): Scenario => {
   const amount = calm ? 0 : chance.one([1, 2, 3, 5, 8, 13])
   const happenings = Array.from({ length: amount }, () =>
     happeningOf(chance, chance.below(durationMs), names, { ships: shipping !== null }),
-  ).toSorted((a, b) => a.atMs - b.atMs)
+  )
+  const limits = sharedLimitsOf(shared, maxSize)
+  const room = shared.one([1.5, 2, 3, 4])
+  const restarts = shared.percent(calm ? 20 : 45) ? shared.between(1, 5) : 0
+  const more = Array.from({ length: restarts }, () => restartOf(shared, shared.below(durationMs), names))
   return {
     seed,
     policy: {
       maxSize,
       maxFiles: chance.one([2, 2, 3, 3, 4, 5]),
       compression: chance.percent(90) ? "packed" : "none",
+      ...limits,
     },
     intervalMs,
     workers: chance.between(1, 2),
@@ -107,8 +128,36 @@ export const scenarioOf = (seed: number): Scenario => {
     slowestMs: calm ? 0 : chance.one([0, 0, 5, 50, 500, 2_000]),
     reopenLimitMs: chance.one([10_000, 90_000]),
     containers,
-    happenings,
+    happenings: [...happenings, ...more].toSorted((a, b) => a.atMs - b.atMs),
     durationMs,
+    capacityBytes: shared.percent(limits.pressure === undefined ? 10 : 70) ? names.length * maxSize * room : null,
+    isOnePod: shared.percent(50),
+    forgets: shared.percent(50),
+  }
+}
+
+const restartOf = (chance: Chance, atMs: number, names: ReadonlyArray<string>): Happening => ({
+  atMs,
+  _tag: "ContainerRestart",
+  name: names[chance.below(names.length)] ?? "a",
+  downMs: chance.one([0, 200, 1_000, 4_000]),
+})
+
+/** The limits that logs share. */
+const sharedLimitsOf = (
+  chance: Chance,
+  maxSize: number,
+): Pick<Scenario["policy"], "keepStopped" | "maxTotal" | "pressure"> => {
+  const keepStopped = chance.one([0, 1, 1, 2])
+  const container = maxSize * chance.one([1, 2, 3, 5])
+  const pod = maxSize * chance.one([1, 2, 4, 8])
+  const limited = chance.below(100)
+  const minFree = maxSize * chance.one([0.5, 1, 3])
+  const pressure = { minFree, targetFree: minFree * chance.one([1, 1.5, 3]), keepFiles: chance.one([1, 1, 2, 3]) }
+  return {
+    keepStopped,
+    ...(limited < 40 ? { maxTotal: limited < 15 ? { container } : limited < 25 ? { pod } : { container, pod } } : {}),
+    ...(chance.percent(45) ? { pressure } : {}),
   }
 }
 

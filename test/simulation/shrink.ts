@@ -45,6 +45,7 @@ export const shrink = async (scenario: Scenario, outcome: Outcome, options: RunO
 /** Changes that leave less to look at, each by itself. */
 const simplifications = (scenario: Scenario): ReadonlyArray<Partial<Scenario>> => {
   const { containers, durationMs, happenings, mode, policy, shipping, slowestMs, workers } = scenario
+  const { maxTotal, pressure, ...alone } = policy
   const last = happenings.at(-1)?.atMs ?? 0
   const ends = [last + 1_000, last + 4_000, Math.floor(durationMs / 2)].filter((ms) => ms < durationMs && ms > last)
   return [
@@ -56,6 +57,11 @@ const simplifications = (scenario: Scenario): ReadonlyArray<Partial<Scenario>> =
     ...(shipping === null ? [] : [{ shipping: null }]),
     ...(mode === "once" ? [{ mode: "run" as const }] : []),
     ...(workers > 1 ? [{ workers: 1 }] : []),
+    ...(scenario.capacityBytes === null ? [] : [{ capacityBytes: null }]),
+    ...(scenario.isOnePod ? [{ isOnePod: false }] : []),
+    ...(scenario.forgets ? [{ forgets: false }] : []),
+    ...(maxTotal === undefined ? [] : [{ policy: { ...alone, ...(pressure === undefined ? {} : { pressure }) } }]),
+    ...(pressure === undefined ? [] : [{ policy: { ...alone, ...(maxTotal === undefined ? {} : { maxTotal }) } }]),
     ...(policy.compression === "none" ? [] : [{ policy: { ...policy, compression: "none" as const } }]),
     ...containers.flatMap((container, at) => {
       const simpler = [

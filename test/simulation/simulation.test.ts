@@ -86,15 +86,21 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (from: number, to: number): string => recordsIn("a", from * 8, to * 8)
 
 /** An account of a log of ten records: four in a packed segment, three in a plain one, three in the active file. */
-const accountOf = (): { readonly world: World; readonly account: Account } => {
+const accountOf = (changes: Partial<Case> = {}): { readonly world: World; readonly account: Account } => {
   const world = new World()
   const facts: Case = {
     world,
     maxFiles: 3,
+    keepStopped: 1,
+    maxTotal: {},
+    pressure: null,
+    nowMs: () => 0,
+    inOrder: false,
     store: null,
     incarnation: () => 1,
     suffix: ".packed",
     isEarly: false,
+    ...changes,
   }
   const account = new Account(facts)
   world.onChange((change) => account.changed(change, "agent"))
@@ -105,8 +111,11 @@ const accountOf = (): { readonly world: World; readonly account: Account } => {
   world.put(ACTIVE, bytesOf(text(7, 10)))
   return { world, account }
 }
-const found = (meddle: (world: World, account: Account) => void): ReadonlyArray<string> => {
-  const { account, world } = accountOf()
+const found = (
+  meddle: (world: World, account: Account) => void,
+  changes: Partial<Case> = {},
+): ReadonlyArray<string> => {
+  const { account, world } = accountOf(changes)
   meddle(world, account)
   account.check()
   return account.violations.map(violationText)
@@ -157,10 +166,58 @@ describe("the account", () => {
     ]).toEqual([
       [`no file is overwritten: ${ACTIVE}.20260102-000000: another file has the name of 24 bytes`],
       [
-        `only the oldest beyond maxFiles are removed: ${ACTIVE}.20260102-000000: removed with no more than 0 newer segments, and 1 are to be kept`,
+        `only what a limit has no room for is removed: ${ACTIVE}.20260102-000000: removed with no more than 0 newer segments, and 1 are to be kept`,
       ],
       [],
     ])
+  })
+  const LIMIT = "only what a limit has no room for is removed"
+  const MANY = { maxFiles: 9, keepStopped: 1 }
+  it("catches the file of a log that is to be kept, though its container has ended, and lets a surplus one go", () => {
+    const gone = (...lives: ReadonlyArray<number>): ReadonlyArray<string> =>
+      found((world, account) => {
+        for (const attempt of lives) {
+          const path = `${DIRECTORY}/${attempt}.log`
+          account.begin(path, { container: "app", pod: "a", attempt })
+          account.wrote(path, text(0, 2))
+          world.put(`${path}.20260101-000000`, bytesOf(text(0, 2)))
+          account.ended(path)
+        }
+        world.unlink(`${DIRECTORY}/1.log.20260101-000000`)
+      }, MANY)
+    const segment = `${DIRECTORY}/1.log.20260101-000000`
+    expect([gone(1, 2), gone(1)]).toEqual([
+      [],
+      [`${LIMIT}: ${segment}: removed with no more than 0 newer segments, and 7 are to be kept`],
+    ])
+  })
+  it("catches a segment removed for a budget that was kept, and lets go of one that wasn't", () => {
+    const path = `${ACTIVE}.20260101-000000.packed`
+    // 24 and 24 bytes in plain files, 33 in a packed one.
+    const gone = (container: number): ReadonlyArray<string> =>
+      found((world) => world.unlink(path), { ...MANY, maxTotal: { container } })
+    expect([gone(80), gone(81)]).toEqual([
+      [],
+      [`${LIMIT}: ${path}: removed with no more than 1 newer segments, and 7 are to be kept`],
+    ])
+  })
+  it("catches an active file that is removed, whatever its log holds", () => {
+    expect(found((world) => world.unlink(ACTIVE), { ...MANY, maxTotal: { container: 0 } }).slice(0, 1)).toEqual([
+      `${BYTES}: ${ACTIVE}: the active file was removed`,
+    ])
+  })
+  it("catches a removal under pressure that leaves less than keepFiles, or that nothing pressed for", () => {
+    const path = `${ACTIVE}.20260101-000000.packed`
+    const gone = (keepFiles: number, freeBytes: number): ReadonlyArray<string> =>
+      found(
+        (world, account) => {
+          account.foundFree(freeBytes)
+          world.unlink(path)
+        },
+        { ...MANY, pressure: { minFree: 10, targetFree: 20, keepFiles } },
+      )
+    const told = `${LIMIT}: ${path}: removed with no more than 1 newer segments, and 7 are to be kept; pressure leaves`
+    expect([gone(2, 9), gone(3, 9), gone(2, 10)]).toEqual([[], [`${told} 3 files`], [`${told} 2 files`]])
   })
   it("catches a removal that no event tells of, and an event of none", () => {
     const { account, world } = accountOf()
