@@ -467,14 +467,43 @@ describe("a pass", () => {
             {
               step: "clean",
               path: plain,
-              reason: "Corrupt",
-              message: `clean ${plain}: it and ${plain}.plain each hold bytes that the other doesn't, and neither is removed; compare the two, and move one of them away`,
-              hint: "the original is untouched; if it happens again, check memory and disk, or choose another compression",
+              reason: "Disputed",
+              message: `clean ${plain}: it and ${plain}.plain each hold bytes that the other doesn't, and neither is taken for a leftover`,
+              hint: "compare the two, and move one of them away; once retention has no room for the segment, both go",
             },
           ],
         ])
         // On the first two passes, then after 20, 40 and 80 seconds; the next one is due in 20.
         assert.strictEqual(world.calls.filter((call) => call.startsWith("matches")).length, 5)
+      }),
+  )
+
+  it.effect(
+    "lets an original and a twin that decodes to other bytes go, both, once there is no room for their segment",
+    () =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const world = new World()
+        written(world, "x")
+        const plain = `${ACTIVE}.20260101-000000`
+        world.put(plain, text.encode("prec\0\0\0\0"))
+        world.put(`${plain}.plain`, text.encode("Pprecious\0\0\0\x08"))
+        for (let day = 2; day <= 4; day += 1)
+          world.put(`${ACTIVE}.2026010${day}-000000.plain`, text.encode("P\0\0\0\0"))
+        const it = yield* bench(world)
+        yield* wholePass(it)
+        yield* wholePass(it)
+        assert.deepStrictEqual(
+          world.paths().map((path) => nameOf(path)),
+          ["0.log", "0.log.20260102-000000.plain", "0.log.20260103-000000.plain", "0.log.20260104-000000.plain"],
+        )
+        assert.deepStrictEqual(
+          facts(it.events).filter((fact) => Array.isArray(fact) && fact[0] === "Removed"),
+          [
+            ["Removed", { path: `${plain}.plain`, bytes: 13, reason: "max-files" }],
+            ["Removed", { path: plain, bytes: 8, reason: "max-files" }],
+          ],
+        )
       }),
   )
 

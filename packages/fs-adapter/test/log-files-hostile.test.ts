@@ -228,7 +228,7 @@ describe("a twin", () => {
     fs.chownSync(segment, TENANT, TENANT)
     fs.writeFileSync(`${segment}.gz`, gzipSync("abc"))
     expect(await outcome(files.matches(seenAt(`${segment}.gz`), seenAt(segment), gzip))).toBe(
-      "Other: it belongs to user 0, and what it should be a twin of to user 54321; one of them was put there, and neither is removed",
+      "Disputed: it belongs to user 0, and what it should be a twin of to user 54321; one of them was put there, and neither is taken for a leftover",
     )
   })
   it("of more bytes than an encoding of the original can have is none, and isn't decoded to find out", async () => {

@@ -59,6 +59,7 @@ const comparing = async (files: LogFilesShape, a: Stored, b: Stored, signal: Abo
   let bytes = 0
   let relation: "Same" | "Beyond" | "Differ" = "Same"
   let at = 0
+  let blank = false
   const take = async (piece: Uint8Array): Promise<void> => {
     bytes += piece.length
     for (let from = 0; from < piece.length && relation === "Same";) {
@@ -68,18 +69,28 @@ const comparing = async (files: LogFilesShape, a: Stored, b: Stored, signal: Abo
         return
       }
       const differs = differenceOf(part, piece.subarray(from, from + part.length))
-      if (differs >= 0) relation = "Differ"
+      if (differs >= 0) {
+        relation = "Differ"
+        blank = await isBlank(part.subarray(differs), other)
+      }
       at += differs >= 0 ? differs : part.length
       from += part.length
     }
   }
   try {
     const broken = await goThrough(files, a, take, signal)
-    if (relation !== "Same") return { relation, broken, bytes, at }
-    return { relation: (await other.next(1)) === null ? "Same" : "Within", broken, bytes, at }
+    if (relation !== "Same") return { relation, broken, bytes, at, blank }
+    return { relation: (await other.next(1)) === null ? "Same" : "Within", broken, bytes, at, blank }
   } finally {
     await other.close()
   }
+}
+
+const isBlank = async (part: Uint8Array, rest: Cursor): Promise<boolean> => {
+  for (let next: Uint8Array | null = part; next !== null; next = await rest.next(Infinity)) {
+    if (next.some((byte) => byte !== 0)) return false
+  }
+  return true
 }
 
 /** Where two parts of the same length differ; -1 if they don't. */

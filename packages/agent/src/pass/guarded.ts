@@ -42,8 +42,8 @@ const askedKey = ({ stamp }: Pick<Segment, "stamp">): string => `${ASKED}${stamp
 const ASKED = "guards "
 
 /** What is remembered of segments that are gone. */
-export const forgetGone = ({ cleared, log, pauses }: Watched, { stamps }: Scan): void => {
-  for (const stamp of cleared) if (!stamps.has(stamp)) cleared.delete(stamp)
+export const forgetGone = ({ cleared, disputed, log, pauses }: Watched, { stamps }: Scan): void => {
+  for (const known of [cleared, disputed]) for (const stamp of known) if (!stamps.has(stamp)) known.delete(stamp)
   for (const about of pauses.keys()) {
     const stamp = about.startsWith(ASKED) ? about.slice(ASKED.length) : stampIn(nameOf(log.path), nameOf(about))
     if (stamp !== null && !stamps.has(stamp)) pauses.delete(about)

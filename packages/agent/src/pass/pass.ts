@@ -203,9 +203,10 @@ const tend = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<voi
           if (gone.has(pathOf(step))) continue
           const done = yield* take(record, step)
           if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
-          // Beside an original that couldn't be cleaned away its twin is not the segment, and removing it is not the segment's end.
+          // Beside an original that couldn't be cleaned away its twin is not the segment, and removing it is not the segment's end. Unless it never
+          // will be: then retention takes the one now, and the other on the next pass.
           if (!done && step._tag === "Clean" && step.reason === "superseded" && step.twin !== "active") {
-            gone.add(step.twin.path)
+            if (!record.watched.disputed.has(step.file.stamp)) gone.add(step.twin.path)
           }
         }
       })

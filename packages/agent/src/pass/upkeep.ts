@@ -54,7 +54,11 @@ export const clean = (record: PassRecord, step: Clean): Step =>
     const { twin } = step
     const codec = codecOf(plugins, twin.codec)
     if (codec === undefined) return true
-    const goesFirst = yield* pausing(record, file.path, whichGoes(record, file, twin, codec))
+    const { disputed } = record.watched
+    const goesFirst = yield* pausing(record, file.path, whichGoes(record, file, twin, codec)).pipe(
+      Effect.tapError(({ reason }) => Effect.sync(() => void (reason === "Disputed" && disputed.add(file.stamp)))),
+    )
+    disputed.delete(file.stamp)
     return yield* goesFirst === "plain" ? cleaned(record, file, reason, true) : cleaned(record, twin, "invalid", true)
   })
 
@@ -68,20 +72,25 @@ const whichGoes = (
   Effect.gen(function* () {
     const { path } = plain
     if (yield* withCodec(codecLane, files.matches(twin, plain, codec), path)) return "plain"
-    const compared = yield* withCodec(
-      codecLane,
-      compare(files, { file: twin, codec }, { file: plain, codec: null }),
-      path,
+    const comparing = compare(files, { file: twin, codec }, { file: plain, codec: null })
+    const compared = yield* withCodec(codecLane, comparing, path).pipe(
+      // A second name of a file from elsewhere, of which only the name goes.
+      Effect.catchIf(
+        ({ path, reason }) => reason === "Linked" && path === twin.path,
+        () => Effect.succeed(null),
+      ),
     )
+    if (compared === null) return "twin"
     switch (verdictOf(compared)) {
       case "plain-goes":
         return "plain"
       case "twin-goes":
       case "torn-twin-goes":
+      case "strange-twin-goes":
         return "twin"
       case "both-stay": {
-        const detail = `it and ${twin.path} each hold bytes that the other doesn't, and neither is removed; compare the two, and move one of them away`
-        return yield* new LogFilesError({ op: "clean", path, reason: "Corrupt", detail })
+        const detail = `it and ${twin.path} each hold bytes that the other doesn't, and neither is taken for a leftover`
+        return yield* new LogFilesError({ op: "clean", path, reason: "Disputed", detail })
       }
     }
   })

@@ -132,6 +132,8 @@ export interface Watched {
   readonly pauses: Map<string, Pause>
   /** Segments that the guards who are asked early have let go. */
   readonly cleared: Set<Stamp>
+  /** Segments that lie there plain and compressed, neither of them the other's leftover: each counts, and goes, by itself. */
+  readonly disputed: Set<Stamp>
   /**
    * Held by whoever changes which files there are and records it, and by whoever looks which there are and records that: so that a scan never
    * sees half of such a change, nor is recorded after one that came later.
@@ -151,6 +153,7 @@ export const watch = (
   writer,
   pauses: new Map(),
   cleared: new Set(),
+  disputed: new Set(),
   books: Semaphore.makeUnsafe(1),
 })
 

@@ -11,14 +11,17 @@ export interface Comparison {
   readonly bytes: number
   /** How far the two are the same. */
   readonly at: number
+  /** They differ, and from there on `b` is nothing but NULs: what a power cut leaves of bytes that had not reached the disk. */
+  readonly blank: boolean
 }
 
 /**
- * What is to be done about a plain segment and its compressed twin. Nothing goes whose bytes the other one has not got; `torn-twin-goes`: as far as any come
- * out that can be relied on.
+ * What is to be done about a plain segment, `b`, and its compressed twin, `a`. A twin that isn't one is the leftover: it was laid there. Unless the segment was
+ * cut by a power cut: then nothing goes whose bytes the other one has not got. `torn-twin-goes`: what comes out of it can't be relied on; `strange-twin-goes`:
+ * it is of something else.
  */
-export type TwinVerdict = "plain-goes" | "twin-goes" | "torn-twin-goes" | "both-stay"
-export const verdictOf = ({ broken, bytes, relation }: Comparison): TwinVerdict => {
+export type TwinVerdict = "plain-goes" | "twin-goes" | "torn-twin-goes" | "strange-twin-goes" | "both-stay"
+export const verdictOf = ({ blank, broken, bytes, relation }: Comparison): TwinVerdict => {
   switch (relation) {
     case "Same":
       // Broken although every byte came out: its end is damaged, so it is no proof.
@@ -30,7 +33,8 @@ export const verdictOf = ({ broken, bytes, relation }: Comparison): TwinVerdict 
       // The plain one was cut, by a power cut before its last bytes reached the disk, say: its twin was synced.
       return broken === null ? "plain-goes" : "both-stay"
     case "Differ":
-      // What comes out of a torn file before its decoder notices is rubbish. A twin that decodes is what was read when it was made.
-      return broken === null ? "both-stay" : "torn-twin-goes"
+      // What comes out of a torn file before its decoder notices is rubbish.
+      if (broken !== null) return "torn-twin-goes"
+      return blank ? "both-stay" : "strange-twin-goes"
   }
 }

@@ -260,6 +260,16 @@ const leftoverFindings = (examined: Examined, circumstances: Circumstances): Rea
         found.push(findingOf("invalid-twin", { path: twin.path, log, message, hint }))
         break
       }
+      case "strange-twin-goes":
+        found.push(
+          findingOf("conflict", {
+            path: twin.path,
+            log,
+            message: `it decodes, and differs from ${nameOf(path)} beside it from byte ${at} on`,
+            hint: `${nameOf(path)} counts${listed ? ", and the next pass removes this one" : ""}; copy it away first if it is to be looked into`,
+          }),
+        )
+        break
       case "both-stay":
         found.push(
           findingOf("conflict", {

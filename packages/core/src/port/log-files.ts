@@ -23,6 +23,8 @@ export type FileReason =
   | "NotRegular"
   /** A file with more names than the one it was asked for by: its contents may be somebody else's. */
   | "Linked"
+  /** A plain segment and a compressed one of the same name, of which neither is proven to be the other's leftover. */
+  | "Disputed"
   /** What a codec wrote doesn't decode to what it was given. */
   | "Corrupt"
   /** A codec failed. */
@@ -43,6 +45,7 @@ const HINTS: Readonly<Record<FileReason, string>> = {
   NotRegular: "only regular files are rotated; point the source at the file itself",
   Linked:
     "find -samefile tells its other names; once they are gone it is taken up again, and until then it only counts as a file",
+  Disputed: "compare the two, and move one of them away; once retention has no room for the segment, both go",
   Corrupt: "the original is untouched; if it happens again, check memory and disk, or choose another compression",
   Codec: "the original is untouched; see the message, or choose another compression",
   Other: "see the message; the file is tried again on the next pass",

@@ -221,8 +221,8 @@ export const matches = (
       }
       // Root gives a twin its original's owner: in a directory for everybody, one of the two was laid there to have the other removed.
       if (process.geteuid?.() === 0 && packed.stats.uid !== plain.stats.uid) {
-        const detail = `it belongs to user ${packed.stats.uid}, and what it should be a twin of to user ${plain.stats.uid}; one of them was put there, and neither is removed`
-        throw failure("matches", twin.path, "Other", detail)
+        const detail = `it belongs to user ${packed.stats.uid}, and what it should be a twin of to user ${plain.stats.uid}; one of them was put there, and neither is taken for a leftover`
+        throw failure("matches", twin.path, "Disputed", detail)
       }
       // The answer would tell whoever made both names whether a file that they may not read holds what they guess.
       demandOneName("matches", plain)
