@@ -473,8 +473,11 @@ export class Account {
         const about = ledger.gone.filter((gone) => gone.stamp === stamp)
         // It was on record before it was durable, and that can't be helped: its writer had to be told.
         const isUndone = reason === "missing" && stamp !== null && ledger.undone.has(stamp)
+        // A name that a rotation had only reserved, and that a power cut took: there was nothing in it.
+        const wasEmpty = reason === "missing" && bytes === 0
         const fits =
           isUndone ||
+          wasEmpty ||
           about.some((gone) =>
             reason === "missing"
               ? gone.by === "others" || gone.incarnation < incarnation

@@ -332,6 +332,31 @@ describe("a guard that wants to be asked early", () => {
       assert.deepStrictEqual(asked, [...allowed, "removal 20260101-000000", `closed ${stamp}`])
     }),
   )
+
+  it.effect("is asked anew about a segment that has grown since: its writer was late to reopen", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = recording()
+      closed(on, "a", ["one", "two"])
+      const asked: Array<string> = []
+      const guard = guarding({
+        beforeRemove: ({ segment: { bytes, stamp } }) =>
+          Effect.sync(() => (asked.push(`${stamp}: ${bytes} bytes`), ALLOW)),
+        guard: { early: true },
+      })
+      const agent = yield* agentOf(on, () => ["a"], {
+        policy: { maxSize: 10, maxFiles: 3, compression: "none" },
+        plugins: [guard],
+      })
+      yield* Effect.forkScoped(agent.run)
+      yield* TestClock.adjust("1 second")
+      const first = ["20260101-000000: 3 bytes", "20260102-000000: 3 bytes"]
+      assert.deepStrictEqual(asked, first)
+      on.world.append(`${pathOf("a")}.20260102-000000`, text.encode("late"), START + 1_000)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(asked, [...first, "20260102-000000: 7 bytes"])
+    }),
+  )
 })
 
 describe("what a guard records about a segment", () => {

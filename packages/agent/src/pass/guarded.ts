@@ -41,9 +41,14 @@ const IMPATIENT_LOOK_MS = 1_000
 const askedKey = ({ stamp }: Pick<Segment, "stamp">): string => `${ASKED}${stamp}`
 const ASKED = "guards "
 
-/** What is remembered of segments that are gone. */
-export const forgetGone = ({ cleared, disputed, log, pauses }: Watched, { stamps }: Scan): void => {
-  for (const known of [cleared, disputed]) for (const stamp of known) if (!stamps.has(stamp)) known.delete(stamp)
+/** Drops what is remembered of segments that are gone, or have grown since. */
+export const forgetGone = ({ cleared, disputed, log, pauses }: Watched, { snapshot, stamps }: Scan): void => {
+  for (const known of [cleared, disputed]) for (const stamp of known.keys()) if (!stamps.has(stamp)) known.delete(stamp)
+  for (const { bytes, identity, stamp } of snapshot.segments) {
+    const then = cleared.get(stamp)
+    // Its writer was late to reopen: guards have not seen all of it. Compressed, it is another file.
+    if (then !== undefined && then.identity === identity && then.bytes !== bytes) cleared.delete(stamp)
+  }
   for (const about of pauses.keys()) {
     const stamp = about.startsWith(ASKED) ? about.slice(ASKED.length) : stampIn(nameOf(log.path), nameOf(about))
     if (stamp !== null && !stamps.has(stamp)) pauses.delete(about)
@@ -218,7 +223,7 @@ export const pressureOn = (ports: PassPorts, active: string): Effect.Effect<stri
 /** Done once the guards let the segment go; then they aren't asked again before it must. */
 export const offer = (record: PassRecord, { segment }: Offer): Effect.Effect<boolean> =>
   Effect.map(ask(record, segment, "closed"), ({ _tag }) => {
-    if (_tag === "Allow") record.watched.cleared.add(segment.stamp)
+    if (_tag === "Allow") record.watched.cleared.set(segment.stamp, segment)
     return _tag === "Allow"
   })
 

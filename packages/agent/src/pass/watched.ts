@@ -4,6 +4,7 @@ import {
   type Codec,
   type Composed,
   type DeferredLimits,
+  type FileSeen,
   type Labels,
   type Limits,
   type Log,
@@ -130,8 +131,8 @@ export interface Watched {
   writer: Writer
   /** By path. */
   readonly pauses: Map<string, Pause>
-  /** Segments that the guards who are asked early have let go. */
-  readonly cleared: Set<Stamp>
+  /** Segments that the guards who are asked early have let go, as they were then. */
+  readonly cleared: Map<Stamp, FileSeen>
   /** Segments that lie there plain and compressed, neither of them the other's leftover: each counts, and goes, by itself. */
   readonly disputed: Set<Stamp>
   /**
@@ -152,7 +153,7 @@ export const watch = (
   dormant,
   writer,
   pauses: new Map(),
-  cleared: new Set(),
+  cleared: new Map(),
   disputed: new Set(),
   books: Semaphore.makeUnsafe(1),
 })
@@ -177,7 +178,7 @@ export const limitsNow = (
   writer,
   shed: holdings.shedOf(log.path),
   guarded: plugins.guarded,
-  cleared: plugins.early ? cleared : null,
+  cleared: plugins.early ? new Set(cleared.keys()) : null,
 })
 
 /** Why steps were put off: a reason counts up, so that thousands of segments that wait for the same take no more room than one. */
