@@ -20,6 +20,16 @@ const LINE_EVERY_MS = 1
 onDisks("a disk that can't be written", () => {
   const program = bundledAgent()
 
+  /** Everything that a pass has to do, with its journal, on a disk of its own. */
+  const onExt4 = () => {
+    const scratch = scratchFolder()
+    const disk = Disk.ext4(scratch, { kib: 8 * 1024 })
+    const writer = Writer.start(scratch)
+    const place = { logs: join(disk.at, "logs"), journalFolder: disk.folder("state"), pidFile: writer.pidFile }
+    const scene = sceneIn(EVERYTHING, place)
+    return { config: configured(scratch, scene.settings), disk, scene, writer }
+  }
+
   const failuresIn = (journal: string): ReadonlyArray<string> =>
     eventsIn(journal).flatMap(({ data, type }) =>
       type === "Failed" && String(data["hint"]).includes("remount") ? [`${data["step"]} ${data["reason"]}`] : [],
@@ -82,12 +92,7 @@ onDisks("a disk that can't be written", () => {
     "makes a pass fail that changes nothing, and the next one does all when it can be written again",
     { timeout: WITHIN_MS },
     async () => {
-      const scratch = scratchFolder()
-      const disk = Disk.ext4(scratch, { kib: 8 * 1024 })
-      const writer = Writer.start(scratch)
-      const place = { logs: join(disk.at, "logs"), journalFolder: disk.folder("state"), pidFile: writer.pidFile }
-      const scene = sceneIn(EVERYTHING, place)
-      const config = configured(scratch, scene.settings)
+      const { config, disk, scene, writer } = onExt4()
       disk.remount("ro")
       const { code, stdout, stderr } = await cordwood(program(), "once", "--json", "--config", config)
       const { problems } = JSON.parse(stdout) as { readonly problems: ReadonlyArray<Record<string, string>> }
@@ -110,12 +115,7 @@ onDisks("a disk that can't be written", () => {
     "after an error of its own, with the writer's file open, keeps what was there until it is mounted again",
     { timeout: WITHIN_MS },
     async () => {
-      const scratch = scratchFolder()
-      const disk = Disk.ext4(scratch, { kib: 8 * 1024 })
-      const writer = Writer.start(scratch)
-      const place = { logs: join(disk.at, "logs"), journalFolder: disk.folder("state"), pidFile: writer.pidFile }
-      const scene = sceneIn(EVERYTHING, place)
-      const config = configured(scratch, scene.settings)
+      const { config, disk, scene, writer } = onExt4()
       await writer.open(scene.log, scene.lines + 1)
       await writer.write(10)
       syncAll(disk)

@@ -31,6 +31,7 @@ import { type Applied, Freeing, type PassPorts, Waiting, watch, writersOf } from
 import type { DrainReport, PassReport, PlannedLog, PlanReport, Problem } from "./pass/report.ts"
 import { configHashOf } from "./plugin/config-hash.ts"
 import { setUpPlugins, tellObservers } from "./plugin/host.ts"
+import { logsFrom } from "./source/logs-from.ts"
 import { makeRecorder } from "./record/recorder.ts"
 import { drainAll, keepPassing, passOverAll, type SchedulerOptions } from "./schedule/scheduler.ts"
 import { weighNow } from "./schedule/shedding.ts"
@@ -252,16 +253,13 @@ const planAll = (
     const logs = new Map<string, PlannedLog>()
     const problems: Array<Problem> = []
     for (const source of sources) {
-      const listed = yield* Effect.result(source.list)
-      const failed = listed._tag === "Failure" ? [listed.failure] : listed.success.problems
-      for (const { hint, message, reason, target } of failed) {
-        problems.push({ path: target, step: "source", reason, message, hint })
-      }
-      if (listed._tag === "Failure") continue
-      const { dormant, labels } = listed.success
+      const { list, problems: failed } = yield* logsFrom(source)
+      problems.push(...failed)
+      if (list === null) continue
+      const { dormant, labels } = list
       const policyOf = (log: Log): Applied => policyFor(log, labels?.get(log.path))
-      const writerOf = writersOf(listed.success, policyOf)
-      for (const log of listed.success.logs) {
+      const writerOf = writersOf(list, policyOf)
+      for (const log of list.logs) {
         if (logs.has(log.path)) continue
         const writer = writerOf(log.path)
         const scanned = yield* Effect.result(

@@ -178,7 +178,7 @@ export const limitsNow = (
   writer,
   shed: holdings.shedOf(log.path),
   guarded: plugins.guarded,
-  cleared: plugins.early ? new Set(cleared.keys()) : null,
+  cleared: plugins.early ? cleared : null,
 })
 
 /** Why steps were put off: a reason counts up, so that thousands of segments that wait for the same take no more room than one. */

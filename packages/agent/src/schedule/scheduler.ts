@@ -25,7 +25,7 @@ const MAX_IN_A_ROW = 3
 /** A log that is being rotated may be full again by the time that is done: it is looked at this soon. */
 const ROTATING_LOOK_MS = 20
 /** How long a budget must have been exceeded, or a full disk beyond help, before anything is done about it. */
-const PATIENCE_MS = 10_000
+const EXCEEDED_MS = 10_000
 /** How soon it is seen that all logs are known. */
 const MIN_SHARED_LOOK_MS = 100
 /** All logs are known by then: what goes first is only told right when none is missing. */
@@ -405,7 +405,7 @@ export const keepPassing = (ports: PassPorts, options: SchedulerOptions, stop: (
       const lookAtShared: Effect.Effect<number> = Effect.gen(function* () {
         surveyed ||= isSurveyed() || (yield* monotonicMs) - startedMs > SURVEY_LIMIT_MS
         if (!surveyed) return MIN_SHARED_LOOK_MS
-        const waitMs = yield* shedding.look(newTally(), PATIENCE_MS)
+        const waitMs = yield* shedding.look(newTally(), EXCEEDED_MS)
         for (const path of ports.holdings.due()) {
           const entry = watches.map(({ entries }) => entries.get(path)).find((found) => found !== undefined)
           // What is begun already may have planned without it: it stays due.

@@ -24,6 +24,7 @@ import type { Settings } from "../agent-options.ts"
 import { notRegular, scan } from "../pass/pass.ts"
 import type { Problem } from "../pass/report.ts"
 import { type PassPorts, type Scan, watch, type Watched } from "../pass/watched.ts"
+import { logsFrom } from "../source/logs-from.ts"
 import { FilesRead } from "./files.ts"
 import type { JournalVerified, OnRecord } from "./record.ts"
 import { MAX_FINDINGS, type VerifyOptions, type VerifyProgress, type VerifyReport } from "./report.ts"
@@ -158,14 +159,11 @@ const logsOf = ({
     const logs = new Map<string, Listed>()
     const problems: Array<Problem> = []
     for (const source of sources) {
-      const answer = yield* Effect.result(source.list)
-      const failed = answer._tag === "Failure" ? [answer.failure] : answer.success.problems
-      for (const { hint, message, reason, target } of failed) {
-        problems.push({ path: target, step: "source", reason, message, hint })
-      }
-      if (answer._tag === "Failure") continue
-      const { dormant, labels, stopped } = answer.success
-      for (const log of answer.success.logs) {
+      const { list, problems: failed } = yield* logsFrom(source)
+      problems.push(...failed)
+      if (list === null) continue
+      const { dormant, labels, stopped } = list
+      for (const log of list.logs) {
         if (logs.has(log.path)) continue
         logs.set(log.path, {
           log,

@@ -13,7 +13,7 @@ export interface Limits {
   /** Guards may keep a segment that would be removed: it is compressed, then, like those that stay. */
   readonly guarded: boolean
   /** Segments that the guards who are asked early have let go; null: no guard wants to be asked early. */
-  readonly cleared: ReadonlySet<Stamp> | null
+  readonly cleared: Pick<ReadonlySet<Stamp>, "has"> | null
   readonly writer: Writer
   /** Segments that must go for the sake of limits that other logs share, and which: `policy.maxTotal` or `policy.pressure`. */
   readonly shed: ReadonlyMap<Stamp, "budget" | "pressure">
