@@ -495,6 +495,25 @@ describe("a plan under limits that logs share", () => {
       .thenSteps("Remove 0.log.20260909-043240, budget")
   })
 
+  it("leaves the newest plain segment of a writer that runs until there is a byte in the active file: only that proves that it has reopened", () => {
+    const both = { "0.log.20260909-043240": 12, "0.log.20260909-043250": 12 }
+    const all = { "0.log.20260909-043240": "pressure", "0.log.20260909-043250": "pressure" } as const
+    const first = "Remove 0.log.20260909-043240, pressure"
+    const second = "Remove 0.log.20260909-043250, pressure"
+    given({ policy: { compression: "none" }, files: { "0.log": 0, ...both }, shed: all })
+      .whenPlanned(NOW)
+      .thenSteps(first)
+    given({ policy: { compression: "none" }, files: both, shed: all })
+      .whenPlanned(NOW)
+      .thenSteps("Reopen 0.log, after 0.log.20260909-043250", first)
+    given({ policy: { compression: "none" }, files: { "0.log": 1, ...both }, shed: all })
+      .whenPlanned(NOW)
+      .thenSteps(first, second)
+    given({ policy: { compression: "none" }, writer: "stopped", files: { "0.log": 0, ...both }, shed: all })
+      .whenPlanned(NOW)
+      .thenSteps(first, second)
+  })
+
   it("compresses what is to be shed, too, where guards may keep it", () => {
     given({ files, shed, guards: { guarded: true } })
       .whenPlanned(NOW)

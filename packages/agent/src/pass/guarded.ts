@@ -3,6 +3,7 @@
  * interrupts. What a guard keeps goes nevertheless where the user's policy says so; nothing else here overrules a guard.
  */
 import {
+  failureKey,
   formatBytes,
   formatDuration,
   givesWay,
@@ -24,9 +25,10 @@ import {
 } from "@cordwood/core"
 import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
+import type { Now } from "./holdings.ts"
 import type { PassRecord } from "./pass-record.ts"
 import type { DrainReport } from "./report.ts"
-import { codecOf, limitsNow, type PassPorts, type Scan, type Watched } from "./watched.ts"
+import { codecOf, type PassPorts, type Scan, type Watched } from "./watched.ts"
 import { goes } from "./upkeep.ts"
 
 /**
@@ -60,6 +62,20 @@ const isPaused = ({ pauses }: Watched, about: string, nowMs: number): boolean =>
 /** Whether guards keep a segment for now: it, or, where one hangs, all that they are asked about in its log. */
 export const isWithheld = (watched: Watched, stamp: Stamp, nowMs: number): boolean =>
   isPaused(watched, askedKey({ stamp }), nowMs) || isPaused(watched, watched.log.path, nowMs)
+/** What must stay for now of what is to go: what a guard keeps, or takes its time about, and what could not be removed. */
+export const holdingNow = ({ holdings, recorder }: PassPorts): Effect.Effect<Now> =>
+  Effect.map(Effect.all([Clock.currentTimeMillis, monotonicMs]), ([timeMs, nowMs]) => ({
+    timeMs,
+    isKept: (watched, stamp) => {
+      const { path } = watched.log
+      const sinceMs = holdings.askedSinceMs(path)
+      if (isWithheld(watched, stamp, nowMs) || (sinceMs !== undefined && nowMs - sinceMs >= PATIENCE_MS)) return true
+      return [...recorder.state(path).failing].some(
+        ([key, failing]) =>
+          key === failureKey("remove", failing.path) && stampIn(nameOf(path), nameOf(failing.path)) === stamp,
+      )
+    },
+  }))
 /** Whether a step is put off still. */
 export const isPutOff = ({ watched }: PassRecord, step: Step, nowMs: number): boolean => {
   if (step._tag === "Compress" || step._tag === "Clean") return isPaused(watched, pathOf(step), nowMs)
@@ -132,21 +148,23 @@ export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean,
     const { segment } = step
     if (!(yield* isStillDue(record, step))) return false
     const ruling = yield* ask(record, segment, "removal")
-    if (ruling._tag === "Allow") return yield* step.reason === "pressure" ? relieve(record, step) : go(record, step)
-    record.ports.waiting.add(record.log.path, segment)
-    return false
+    if (ruling._tag === "Defer") {
+      record.ports.waiting.add(record.log.path, segment)
+      return false
+    }
+    return yield* step.reason === "max-files" ? go(record, step) : makeRoom(record, step)
   })
 
-/** For the sake of other logs even the newest segment may go, which its writer, if that is slow to reopen, may hold still. */
+/** For the sake of other logs even the newest segment may go, which one of several writers may hold still. */
 const go = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.as(removed(record, segment, reason, record.ports.plugins.guarded || reason !== "max-files"), true)
 
-/** One log at a time: what another has freed meanwhile may be enough. */
-const relieve = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
+/** For limits that logs share, one log at a time: what another has lost meanwhile may be enough. */
+const makeRoom = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
     if (!(yield* isStillDue(record, step))) return false
     yield* go(record, step)
-    yield* freed(record, step.segment)
+    if (step.reason === "pressure") yield* freed(record, step.segment)
     return true
   }).pipe(record.ports.pressureLane.withPermit)
 
@@ -157,12 +175,14 @@ const freed = ({ log, ports }: PassRecord, { bytes }: Segment): Effect.Effect<vo
     yield* freeBytesNow(ports, log.path)
   })
 
-/** Whether a limit that logs share still wants the segment gone: other logs may have lost enough meanwhile, or guards taken long to answer. */
+/** Whether a limit that logs share still wants the segment gone, and now: others may have lost enough meanwhile, and guards taken long to answer. */
 const isStillDue = ({ log, ports, watched }: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     if (reason === "max-files") return true
-    const { shed, writer } = limitsNow(ports, watched)
-    if (reason === "budget") return writer === "surplus" || shed.has(segment.stamp)
+    if (reason === "budget") {
+      if (watched.writer === "surplus") return true
+      return ports.holdings.hasTurn(log.path, segment.stamp, yield* holdingNow(ports))
+    }
     const { pressure } = ports.holdings
     const freeBytes = yield* freeBytesNow(ports, log.path)
     return pressure !== undefined && freeBytes !== null && isPressing(freeBytes, true, pressure)

@@ -6,6 +6,8 @@ import {
   type CoreFact,
   type HeldSegment,
   type Holding,
+  inTurn,
+  mayHoldNewest,
   nameOf,
   overBudget,
   type PressureLimits,
@@ -38,20 +40,20 @@ interface Held {
   budget: ReadonlySet<Stamp>
   pressure: ReadonlySet<Stamp>
   /** What a pass was begun for. */
-  begun: ReadonlySet<Stamp>
+  begun: Sheds
 }
 const NONE: ReadonlySet<Stamp> = new Set()
-const NOTHING_SHED: ReadonlyMap<Stamp, "budget" | "pressure"> = new Map()
+/** What must go of a log, and for which limit. */
+type Sheds = ReadonlyMap<Stamp, "budget" | "pressure">
+const NOTHING: Sheds = new Map()
 
 /** Whether a segment must stay for now, though it is to go; see `HeldSegment`. */
 export type IsKept = (watched: Watched, stamp: Stamp) => boolean
 /** What is so at this time, milliseconds since 1970. */
-interface Now {
+export interface Now {
   readonly timeMs: number
   readonly isKept: IsKept
 }
-/** Where it doesn't matter what is kept. */
-const WHENEVER: Now = { timeMs: Infinity, isKept: () => false }
 
 export class Holdings {
   readonly pressure: PressureLimits | undefined
@@ -104,7 +106,7 @@ export class Holdings {
       })),
       budget: before?.budget ?? NONE,
       pressure: before?.pressure ?? NONE,
-      begun: before?.begun ?? NONE,
+      begun: before?.begun ?? NOTHING,
     }
     this.#held.set(log.path, held)
     addTo(this.#pods, held.shares.pod, held)
@@ -153,13 +155,9 @@ export class Holdings {
   }
 
   /** What must go of a log, and for which limit; for both, it is the budget. */
-  shedOf(path: string): ReadonlyMap<Stamp, "budget" | "pressure"> {
+  shedOf(path: string): Sheds {
     const held = this.#held.get(path)
-    if (held === undefined || !isShedding(held)) return NOTHING_SHED
-    const sheds = new Map<Stamp, "budget" | "pressure">()
-    for (const stamp of held.pressure) sheds.set(stamp, "pressure")
-    for (const stamp of held.budget) sheds.set(stamp, "budget")
-    return sheds
+    return held === undefined ? NOTHING : shedsOf(held)
   }
   isShedding(path: string): boolean {
     const held = this.#held.get(path)
@@ -172,7 +170,7 @@ export class Holdings {
   begun(path: string): void {
     this.#due.delete(path)
     const held = this.#held.get(path)
-    if (held !== undefined) held.begun = wantedOf(held)
+    if (held !== undefined) held.begun = shedsOf(held)
   }
 
   /** A guard is being asked about a segment of the log since then; null: no longer. */
@@ -184,13 +182,13 @@ export class Holdings {
     return this.#asking.get(path)
   }
 
-  /** Says what must go of the pods that have been beyond a budget for as long. */
-  weigh(nowMs: number, patienceMs: number): void {
+  /** Says what must go of the pods that have been beyond a budget for as long: all of it, or, as nothing is to go before its turn, what comes first. */
+  weigh(nowMs: number, patienceMs: number, now: Now, turn: "all" | "first"): void {
     const pods = new Set([...this.#changed, ...this.#beyond.keys()])
     this.#changed.clear()
     for (const pod of pods) {
       const logs = this.#pods.get(pod) ?? new Set<Held>()
-      const sheds = asEach(logs, (holdings) => overBudget(holdings), WHENEVER)
+      const sheds = beyondBudget(logs, now, turn)
       if (sheds.length === 0) this.#beyond.delete(pod)
       const sinceMs = this.#beyond.get(pod) ?? nowMs
       if (sheds.length > 0) this.#beyond.set(pod, sinceMs)
@@ -202,6 +200,17 @@ export class Holdings {
     }
   }
 
+  /** Whether a budget wants a segment gone now, and none of another log before it. If not, a pass must begin for it anew once it does. */
+  hasTurn(path: string, stamp: Stamp, now: Now): boolean {
+    const held = this.#held.get(path)
+    if (held === undefined) return false
+    const logs = this.#pods.get(held.shares.pod) ?? new Set<Held>()
+    if (beyondBudget(logs, now, "first").some((shed) => shed.path === path && shed.stamp === stamp)) return true
+    held.begun = new Map([...held.begun].filter(([begun]) => begun !== stamp))
+    this.#tell(held)
+    return false
+  }
+
   /** The file systems that logs are on, by a key, with paths of the logs. */
   get fileSystems(): ReadonlyMap<string, Iterable<string>> {
     return new Map([...this.#fileSystems].map(([key, logs]) => [key, pathsOf(logs)]))
@@ -210,7 +219,7 @@ export class Holdings {
     return this.#held.get(path)?.fileSystem ?? ""
   }
   /** Says what must go for as many bytes to become free on a file system. What is only observed frees none, so that it isn't counted. */
-  relieve(fileSystem: string, bytes: number, timeMs: number, isKept: IsKept): Relief {
+  relieve(fileSystem: string, bytes: number, now: Now): Relief {
     const keepFiles = this.pressure?.keepFiles ?? Infinity
     const logs = this.#fileSystems.get(fileSystem) ?? new Set<Held>()
     let relief: Relief = { sheds: [], missingBytes: bytes, keptBytes: 0 }
@@ -221,7 +230,7 @@ export class Holdings {
         if (enforced) relief = found
         return found.sheds
       },
-      { timeMs, isKept },
+      now,
     )
     const stamps = byLog(sheds)
     for (const held of logs) {
@@ -240,7 +249,7 @@ export class Holdings {
   /** Has passes begin again over the logs of a file system that have anything to go. */
   urge(fileSystem: string): void {
     for (const held of this.#fileSystems.get(fileSystem) ?? []) {
-      held.begun = NONE
+      held.begun = NOTHING
       this.#tell(held)
     }
   }
@@ -248,24 +257,37 @@ export class Holdings {
   /** Whether a log is due, and what it was for that is no more. */
   #tell(held: Held): void {
     const { path } = held.watched.log
-    const wanted = wantedOf(held)
-    const begun = [...held.begun].filter((stamp) => wanted.has(stamp))
+    const wanted = shedsOf(held)
+    const begun = [...held.begun].filter(([stamp, reason]) => wanted.get(stamp) === reason)
     // Where nothing is touched a pass says so, too, when there is no more that would go.
     const isOver = isObserved(held) && begun.length < held.begun.size
-    if (!isObserved(held) && begun.length < held.begun.size) held.begun = new Set(begun)
+    if (!isObserved(held) && begun.length < held.begun.size) held.begun = new Map(begun)
     if (begun.length < wanted.size || isOver) this.#due.add(path)
     else this.#due.delete(path)
   }
 }
 
-const wantedOf = ({ budget, pressure }: Held): ReadonlySet<Stamp> =>
-  budget.size + pressure.size === 0 ? NONE : new Set([...budget, ...pressure])
+const shedsOf = ({ budget, pressure }: Held): Sheds => {
+  if (budget.size + pressure.size === 0) return NOTHING
+  const sheds = new Map<Stamp, "budget" | "pressure">()
+  for (const stamp of pressure) sheds.set(stamp, "pressure")
+  for (const stamp of budget) sheds.set(stamp, "budget")
+  return sheds
+}
 const isShedding = ({ budget, pressure }: Held): boolean => budget.size > 0 || pressure.size > 0
 
 /** Files of one device share its free space. */
 const fileSystemOf = (identity: string): string => identity.slice(0, identity.lastIndexOf(":"))
 
 const isObserved = ({ watched }: Held): boolean => watched.applied.mode === "observe"
+
+/** What goes of the logs of a pod for its budgets. Where nothing is touched nothing has a turn. */
+const beyondBudget = (logs: ReadonlySet<Held>, now: Now, turn: "all" | "first"): ReadonlyArray<Shed> =>
+  asEach(
+    logs,
+    (holdings, enforced) => (enforced && turn === "first" ? inTurn(overBudget(holdings)) : overBudget(holdings)),
+    now,
+  )
 
 /**
  * What goes of logs of which some are only observed: of those that aren't, as if those that are could lose nothing; of those that are, as if
@@ -291,28 +313,27 @@ const asEach = (
 }
 
 const holdingOf = (held: Held, { isKept, timeMs }: Now, stays: boolean): Holding => {
-  const { activeBytes, fixedBytes, fixedFiles, segments, shares, watched, writer } = held
+  const { activeBytes, segments, shares, watched, writer } = held
   const { applied, cleared, log } = watched
-  const fixed = {
+  const last = mayHoldNewest(writer, activeBytes)
+    ? segments.findLast(({ writtenMs }) => writtenMs !== -Infinity)
+    : undefined
+  const staying = stays ? segments : segments.filter((segment) => segment === last)
+  return {
     path: log.path,
     ...shares,
     writer,
-    fixedBytes: fixedBytes + activeBytes,
-    fixedFiles,
+    fixedBytes: held.fixedBytes + activeBytes + staying.reduce((sum, { bytes }) => sum + bytes, 0),
+    fixedFiles: held.fixedFiles + staying.length,
     maxTotal: applied.maxTotal,
-  }
-  if (stays) {
-    const bytes = segments.reduce((sum, { bytes }) => sum + bytes, 0)
-    return { ...fixed, fixedBytes: fixed.fixedBytes + bytes, segments: [] }
-  }
-  return {
-    ...fixed,
-    segments: segments.map(({ bytes, stamp, writtenMs }): HeldSegment => ({
-      stamp,
-      bytes,
-      cleared: cleared.has(stamp),
-      kept: writtenMs === null || Math.abs(timeMs - writtenMs) < SETTLE_MS || isKept(watched, stamp),
-    })),
+    segments: (stays ? [] : segments.filter((segment) => segment !== last)).map(
+      ({ bytes, stamp, writtenMs }): HeldSegment => ({
+        stamp,
+        bytes,
+        cleared: cleared.has(stamp),
+        kept: writtenMs === null || Math.abs(timeMs - writtenMs) < SETTLE_MS || isKept(watched, stamp),
+      }),
+    ),
   }
 }
 

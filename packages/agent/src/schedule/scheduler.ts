@@ -30,8 +30,8 @@ const EXCEEDED_MS = 10_000
 const MIN_SHARED_LOOK_MS = 100
 /** All logs are known by then: what goes first is only told right when none is missing. */
 const SURVEY_LIMIT_MS = 30_000
-/** Rounds of shedding after a single pass over all logs: each makes its segments go, or finds that guards keep them. */
-const MAX_ROUNDS = 20
+/** Rounds of shedding after a single pass over all logs, beside one for each log: each makes its segments go, or finds that guards keep them. */
+const MORE_ROUNDS = 20
 /** Logs looked at before others get the processor. */
 const CHUNK = 256
 
@@ -130,7 +130,7 @@ const shedOnce = (ports: PassPorts, logs: ReadonlyMap<string, Watched>, tally: T
   Effect.gen(function* () {
     if (!ports.holdings.used) return
     const shedding = makeShedding(ports)
-    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    for (let round = 0; round < logs.size + MORE_ROUNDS; round += 1) {
       yield* shedding.look(tally, 0)
       const due = ports.holdings.due().flatMap((path) => logs.get(path) ?? [])
       if (due.length === 0) return

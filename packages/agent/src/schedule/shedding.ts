@@ -2,22 +2,12 @@
  * When what logs share becomes scarce: looks at how much is free on each of their file systems, says which segments must go, and tells the
  * operator when that begins, ends, or comes to nothing. Removes nothing, and begins no pass: whoever looks begins those that `Holdings` names.
  */
-import {
-  failureKey,
-  directoryOf,
-  formatBytes,
-  isPressing,
-  nameOf,
-  type PressureLimits,
-  type Relief,
-  type Stamp,
-  stampIn,
-} from "@cordwood/core"
+import { failureKey, directoryOf, formatBytes, isPressing, type PressureLimits, type Relief } from "@cordwood/core"
 import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { isWithheld, PATIENCE_MS } from "../pass/guarded.ts"
+import { holdingNow } from "../pass/guarded.ts"
 import type { Explained } from "../pass/pass-record.ts"
-import type { PassPorts, Tally, Watched } from "../pass/watched.ts"
+import type { PassPorts, Tally } from "../pass/watched.ts"
 import { newPace, observe, type Pace } from "./pace.ts"
 
 /** Free space is asked for this often while it is scarce, and at the least. */
@@ -79,7 +69,7 @@ export const makeShedding = (ports: PassPorts): Shedding => {
         if (state.pressing) yield* ended(state, fileSystem, free)
         return Math.max(MIN_LOOK_MS, state.pace.nextLookMs - nowMs)
       }
-      const relief = holdings.relieve(fileSystem, targetFree - free, yield* Clock.currentTimeMillis, isKeptAt(nowMs))
+      const relief = holdings.relieve(fileSystem, targetFree - free, yield* holdingNow(ports))
       const isHelpless = relief.missingBytes === targetFree - free
       if (isHelpless && free >= minFree) {
         if (state.pressing) yield* ended(state, fileSystem, free)
@@ -103,18 +93,6 @@ export const makeShedding = (ports: PassPorts): Shedding => {
       state.desperate = desperate
       return LOOK_MS
     })
-
-  const isKeptAt =
-    (nowMs: number) =>
-    (watched: Watched, stamp: Stamp): boolean => {
-      const { log } = watched
-      const sinceMs = holdings.askedSinceMs(log.path)
-      if (isWithheld(watched, stamp, nowMs) || (sinceMs !== undefined && nowMs - sinceMs >= PATIENCE_MS)) return true
-      const { failing } = ports.recorder.state(log.path)
-      return [...failing].some(
-        ([key, { path }]) => key === failureKey("remove", path) && stampIn(nameOf(log.path), nameOf(path)) === stamp,
-      )
-    }
 
   const ended = (state: State, fileSystem: string, free: number): Effect.Effect<void> =>
     Effect.suspend(() => {
@@ -159,7 +137,7 @@ export const makeShedding = (ports: PassPorts): Shedding => {
   return {
     look: (tally, patienceMs) =>
       Effect.gen(function* () {
-        holdings.weigh(yield* monotonicMs, patienceMs)
+        holdings.weigh(yield* monotonicMs, patienceMs, yield* holdingNow(ports), "first")
         const { pressure } = holdings
         if (pressure === undefined) return LOOK_MS
         const { fileSystems } = holdings
@@ -190,14 +168,14 @@ const freeFor = ({ files }: Pick<PassPorts, "files">, logs: Iterable<string>): E
 export const weighNow = (ports: Pick<PassPorts, "files" | "holdings">): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { holdings } = ports
-    holdings.weigh(0, 0)
+    const now = { timeMs: yield* Clock.currentTimeMillis, isKept: () => false }
+    holdings.weigh(0, 0, now, "all")
     const { pressure } = holdings
     if (pressure === undefined) return
     const { minFree, targetFree = minFree } = pressure
     for (const [fileSystem, logs] of holdings.fileSystems) {
       const free = yield* freeFor(ports, logs)
-      if (free === null || !isPressing(free, false, pressure)) continue
-      holdings.relieve(fileSystem, targetFree - free, yield* Clock.currentTimeMillis, () => false)
+      if (free !== null && isPressing(free, false, pressure)) holdings.relieve(fileSystem, targetFree - free, now)
     }
   })
 

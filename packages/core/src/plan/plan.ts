@@ -51,10 +51,12 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   const { cleaning, kept } = leftovers(snapshot, rotates && limits.maxSize > 0)
   const excess = kept.slice(0, Math.max(0, kept.length - roomFor(limits, snapshot, rotates)))
   const rest = kept.slice(excess.length)
+  const held = mayHoldNewest(limits.writer, snapshot.active?.bytes ?? 0) ? rest.findLast(isPlain) : undefined
   const shed = rest.flatMap((segment) => {
     const reason = limits.writer === "surplus" ? "budget" : limits.shed.get(segment.stamp)
-    // Unlike what maxFiles has no room for, it may be the newest one, which its writer may hold still.
-    return reason === undefined || !isAtRest(segment, snapshot.takenAtMs) ? [] : [{ segment, reason }]
+    // Unlike what maxFiles has no room for, it may be the newest one.
+    if (reason === undefined || !isAtRest(segment, snapshot.takenAtMs) || segment === held) return []
+    return [{ segment, reason }]
   })
   const going = new Set(shed.map(({ segment }) => segment))
   const staying = rest.filter((segment) => !going.has(segment))
@@ -70,6 +72,12 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
     ...offering(limits, staying, snapshot.takenAtMs),
   ]
 }
+
+/**
+ * Whether the newest segment may be what a writer is going to write to, however long that has been silent: until there is a byte in the active file
+ * nothing proves that it has reopened. It isn't removed for the sake of other logs, then.
+ */
+export const mayHoldNewest = (writer: Writer, activeBytes: number): boolean => writer === "running" && activeBytes === 0
 
 /** Segments that fit beside the active file, and the segment that this very pass makes of it. */
 const roomFor = ({ maxFiles, writer }: Limits, { active }: Snapshot, rotates: boolean): number =>

@@ -21,7 +21,7 @@ export interface HeldSegment {
 export interface Holding extends Shares {
   readonly path: string
   readonly writer: Writer
-  /** Bytes of what never goes for the sake of another log: the active file, and segments that are not the agent's to remove. */
+  /** Bytes of what doesn't go for the sake of another log: the active file, what its writer may hold still, and what is not the agent's to remove. */
   readonly fixedBytes: number
   /** How many files that is; the one that a writer is about to make counts. */
   readonly fixedFiles: number
@@ -39,10 +39,8 @@ export interface Shares {
   readonly attempt: number
 }
 /** A segment that must go. */
-export interface Shed {
+export interface Shed extends Pick<HeldSegment, "stamp" | "bytes" | "kept"> {
   readonly path: string
-  readonly stamp: Stamp
-  readonly bytes: number
 }
 
 /** `<namespace>_<pod>_<uid>`, as the kubelet names the directory of a pod's logs (`BuildPodLogsDirectory`). */
@@ -65,18 +63,27 @@ export const sharesOf = ({ container, path, podUid }: Log): Shares => {
  * What goes so that every container, and then every pod, is within its `maxTotal`. Of a container: the logs of those that have ended, the earliest
  * first, then the one that runs; of each the oldest segment first. Of a pod: what its largest container would lose next, again and again.
  * Where several limits are given for one container or pod, the lowest counts. What is kept for now counts as gone: it is why the limit is
- * exceeded, and younger segments need not go in its place.
+ * exceeded, and younger segments need not go in its place. Of several containers and pods that are beyond their own, the first by key comes first.
  */
 export const overBudget = (holdings: Iterable<Holding>): ReadonlyArray<Shed> =>
-  [...Map.groupBy(holdings, ({ pod }) => pod).values()].flatMap((logs) => {
-    const containers = [...Map.groupBy(logs, ({ container }) => container)].map(([key, family]) =>
+  inOrder(Map.groupBy(holdings, ({ pod }) => pod)).flatMap(([, logs]) => {
+    const containers = inOrder(Map.groupBy(logs, ({ container }) => container)).map(([key, family]) =>
       withinContainer(key, family),
     )
     const total = containers.reduce((sum, { bytes }) => sum + bytes, 0)
     const next = largestFirst(containers.flatMap(({ bytes, key, queue }) => turns(key, queue, bytes)))
     const limit = lowest(logs.map(({ maxTotal }) => maxTotal.pod))
-    return [...containers.flatMap(({ going }) => going), ...enough(next, total - limit)]
+    return [...containers.flatMap(({ going }) => going), ...enough(next, total - limit, ({ bytes }) => bytes)]
   })
+/**
+ * What of a pod's line goes now: up to the first log's last, and what is kept for now, so that its guards are asked again. The other logs wait until
+ * that is gone: what goes side by side goes in no order, and the last of it may turn out to be needless.
+ */
+export const inTurn = (line: ReadonlyArray<Shed>): ReadonlyArray<Shed> => {
+  const first = line.find(({ kept }) => !kept)
+  const end = line.findIndex(({ kept, path }) => !kept && path !== first?.path)
+  return end === -1 ? line : line.filter(({ kept }, at) => kept || at < end)
+}
 
 interface Family {
   readonly key: string
@@ -88,9 +95,10 @@ interface Family {
 const withinContainer = (key: string, family: ReadonlyArray<Holding>): Family => {
   const queue = family
     .toSorted(byTurn)
-    .flatMap(({ path, segments }) => segments.map(({ bytes, stamp }): Shed => ({ path, stamp, bytes })))
+    .flatMap(({ path, segments }) => segments.map(({ bytes, kept, stamp }): Shed => ({ path, stamp, bytes, kept })))
   const total = sumOf(queue) + family.reduce((sum, { fixedBytes }) => sum + fixedBytes, 0)
-  const going = enough(queue, total - lowest(family.map(({ maxTotal }) => maxTotal.container)))
+  const limit = lowest(family.map(({ maxTotal }) => maxTotal.container))
+  const going = enough(queue, total - limit, ({ bytes }) => bytes)
   return { key, going, queue: queue.slice(going.length), bytes: total - sumOf(going) }
 }
 const byTurn = (a: Holding, b: Holding): number =>
@@ -130,20 +138,20 @@ export const underPressure = (holdings: Iterable<Holding>, bytes: number, keepFi
     others.push(...turns(path, rest, sumOf(rest)))
   }
   shipped.sort((a, b) => compare(a.stamp, b.stamp) || compare(a.path, b.path))
-  const freed = shipped.reduce((sum, { bytes, kept }) => sum + (kept === true ? 0 : bytes), 0)
+  const freed = shipped.reduce((sum, candidate) => sum + freedBy(candidate), 0)
   // Ten thousand logs are not sorted for nothing.
   const next = freed >= bytes ? [] : largestFirst(others).filter(({ stays }) => stays !== true)
-  const sheds = enough([...shipped, ...next], bytes)
-  const keptBytes = sumOf(sheds.filter(({ kept }) => kept === true))
+  const sheds = enough([...shipped, ...next], bytes, freedBy)
+  const keptBytes = sumOf(sheds.filter(({ kept }) => kept))
   return {
-    sheds: sheds.map(({ bytes, path, stamp }) => ({ path, stamp, bytes })),
+    sheds: sheds.map(({ bytes, kept, path, stamp }) => ({ path, stamp, bytes, kept })),
     missingBytes: Math.max(0, bytes - (sumOf(sheds) - keptBytes)),
     keptBytes,
   }
 }
+const freedBy = ({ bytes, kept }: Shed): number => (kept ? 0 : bytes)
 
 interface Candidate extends Shed {
-  readonly kept?: boolean
   readonly stays?: boolean
 }
 /** A segment whose turn comes when nothing holds more than `heldBytes`. */
@@ -169,16 +177,19 @@ const largestFirst = (all: ReadonlyArray<Turn>): ReadonlyArray<Candidate> =>
   all.toSorted((a, b) => b.heldBytes - a.heldBytes || compare(a.key, b.key)).map(({ candidate }) => candidate)
 
 /** The first of a line that free as many bytes; all of it if they don't. */
-const enough = <S extends Candidate>(line: ReadonlyArray<S>, bytes: number): ReadonlyArray<S> => {
+const enough = (line: ReadonlyArray<Shed>, bytes: number, freed: (shed: Shed) => number): ReadonlyArray<Shed> => {
   let missing = bytes
   let count = 0
-  for (const { bytes, kept } of line) {
+  for (const shed of line) {
     if (missing <= 0) break
-    if (kept !== true) missing -= bytes
+    missing -= freed(shed)
     count += 1
   }
   return line.slice(0, count)
 }
 
 const sumOf = (sheds: ReadonlyArray<Pick<Shed, "bytes">>): number => sheds.reduce((sum, { bytes }) => sum + bytes, 0)
+/** The same line whoever was looked at last. */
+const inOrder = <V>(groups: ReadonlyMap<string, V>): ReadonlyArray<readonly [string, V]> =>
+  [...groups].toSorted(([a], [b]) => compare(a, b))
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
