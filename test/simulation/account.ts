@@ -73,8 +73,9 @@ interface Ledger extends Origin {
   readonly undone: Set<string>
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
-  /** Its container has ended. */
+  /** Its container has ended, and when. */
   hasEnded: boolean
+  endedMs: number
   /** The agent that runs may have been told that its container runs. */
   isAwaited: boolean
 }
@@ -101,6 +102,8 @@ interface Copy {
  * and the time that a few acts and a guard take.
  */
 const WEIGHED_WITHIN_MS = 20_000
+/** What nobody has written to for so long goes when its turn has come. */
+const AT_REST_MS = 2_000
 const ACTIVE = "the active file"
 const latin = new TextDecoder("latin1")
 const textOf = (bytes: Uint8Array): string => latin.decode(bytes)
@@ -131,7 +134,11 @@ export interface Case {
   readonly pressure: { readonly minFree: number; readonly targetFree: number; readonly keepFiles: number } | null
   /** Of a clock that never goes back. */
   readonly nowMs: () => number
-  /** Nothing keeps a removal from coming about at once, so that of each log the oldest segment goes first. */
+  /** What files are dated by. */
+  readonly wallMs: () => number
+  /** By then the agent has been told that a container has ended. */
+  readonly listedWithinMs: number
+  /** Nothing keeps a removal from coming about at once, so that of each log the oldest segment goes first, and of each container what the earliest left. */
   readonly inOrder: boolean
   readonly store: ObjectStore | null
   readonly incarnation: () => number
@@ -175,6 +182,7 @@ export class Account {
       undone: new Set(),
       hasVanished: false,
       hasEnded: false,
+      endedMs: 0,
       isAwaited: true,
       ...origin,
     })
@@ -182,7 +190,9 @@ export class Account {
   /** Nobody writes to the log any more. */
   ended(path: string): void {
     const ledger = this.#ledgers.get(path)
-    if (ledger !== undefined) ledger.hasEnded = true
+    if (ledger === undefined) return
+    ledger.hasEnded = true
+    ledger.endedMs = this.#case.nowMs()
   }
   /** Another agent, that knows of nothing. */
   agentBegan(): void {
@@ -319,7 +329,7 @@ export class Account {
     const segments = pieces.filter((piece) => piece.stamp !== ACTIVE)
     const newer = segments.filter((piece) => piece.stamp > stamp).length
     if (newer >= maxFiles - 2) reasons.add("max-files")
-    const isOldest = newer === segments.length || !inOrder
+    const isOldest = !inOrder || (newer === segments.length && !this.#hasEarlier(ledger))
     if (this.#isSurplus(ledger) || (isOldest && this.#isBeyond(ledger))) reasons.add("budget")
     // The file that a writer is about to make counts.
     const active = ledger.isAwaited || segments.length < pieces.length ? 1 : 0
@@ -327,6 +337,26 @@ export class Account {
       reasons.add("pressure")
     }
     return reasons
+  }
+  /** Whether a log of its container should have lost everything before it: one that ended, and before it did. */
+  #hasEarlier({ attempt, container, hasEnded, path, pod }: Ledger): boolean {
+    const { listedWithinMs, nowMs, world } = this.#case
+    const isAtRest = ({ copies }: Piece): boolean =>
+      copies.every(
+        ({ isPacked, path }) =>
+          isPacked || this.#case.wallMs() - (world.attributesOf(path)?.modifiedMs ?? 0) >= AT_REST_MS,
+      )
+    return [...this.#ledgers.values()].some(
+      (other) =>
+        other.path !== path &&
+        other.pod === pod &&
+        other.container === container &&
+        !other.hasVanished &&
+        other.hasEnded &&
+        nowMs() - other.endedMs >= listedWithinMs &&
+        (!hasEnded || other.attempt < attempt) &&
+        this.#onDisk(other).some((piece) => piece.stamp !== ACTIVE && isAtRest(piece)),
+    )
   }
   /** Whether a log is none of the newest `keepStopped` of those of its container that have ended. */
   #isSurplus(
@@ -579,11 +609,20 @@ export class Account {
   unrestOfShared(): string | null {
     const { maxTotal, pressure, world } = this.#case
     const all = [...this.#ledgers.values()].filter(({ hasVanished }) => !hasVanished)
-    const segmentsOf = (ledger: Ledger): number => this.#onDisk(ledger).filter(({ stamp }) => stamp !== ACTIVE).length
+    const segmentsOf = (ledger: Ledger): ReadonlyArray<Piece> =>
+      this.#onDisk(ledger).filter(({ stamp }) => stamp !== ACTIVE)
+    /** But for what the writer may hold as long as nothing proves that it has reopened. */
+    const mayGo = (ledger: Ledger): number => {
+      const segments = segmentsOf(ledger)
+      const isHeld = !ledger.hasEnded && (world.read(ledger.path)?.length ?? 0) === 0
+      return (
+        segments.length - (isHeld && segments.some(({ copies }) => copies.some(({ isPacked }) => !isPacked)) ? 1 : 0)
+      )
+    }
     const beyond = (logs: ReadonlyArray<Ledger>, limit: number | undefined): string | null => {
       const bytes = logs.reduce((sum, ledger) => sum + this.#bytesOf(ledger), 0)
       if (limit === undefined || bytes <= limit) return null
-      const left = logs.find((ledger) => segmentsOf(ledger) > 0)
+      const left = logs.find((ledger) => mayGo(ledger) > 0)
       return left === undefined
         ? null
         : `${left.path}: it has segments, and ${bytes} bytes are held where ${limit} may be`
@@ -598,9 +637,9 @@ export class Account {
     }
     if (pressure === null || world.freeBytes >= pressure.minFree) return null
     const more = all.find((ledger) => {
-      const segments = segmentsOf(ledger)
+      const segments = segmentsOf(ledger).length
       const active = !ledger.hasEnded || world.read(ledger.path) !== undefined ? 1 : 0
-      return segments > 0 && segments + active > pressure.keepFiles
+      return mayGo(ledger) > 0 && segments + active > pressure.keepFiles
     })
     return more === undefined ? null : `${more.path}: it has more than keepFiles, and ${world.freeBytes} bytes are free`
   }

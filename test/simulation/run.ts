@@ -60,8 +60,6 @@ interface Writer {
   /** The logs that its earlier lives left, the earliest first. */
   ended: Array<{ readonly instance: number; readonly path: string }>
   written: number
-  /** When it last wrote anything, by the machine's clock. */
-  wroteMs: number
   isRunning: boolean
   hasVanished: boolean
   /** Counts starts, so that what belonged to an earlier one comes to nothing. */
@@ -137,6 +135,8 @@ class Simulation {
       maxTotal: scenario.policy.maxTotal ?? {},
       pressure: scenario.policy.pressure ?? null,
       nowMs: () => this.#machine.nowMs,
+      wallMs: () => this.#machine.wallMs,
+      listedWithinMs: scenario.intervalMs + 1_000,
       inOrder:
         scenario.shipping === null &&
         scenario.slowestMs === 0 &&
@@ -153,7 +153,6 @@ class Simulation {
       tag: String.fromCharCode("a".charCodeAt(0) + at),
       ended: [],
       written: 0,
-      wroteMs: 0,
       isRunning: false,
       hasVanished: false,
       life: 0,
@@ -525,7 +524,6 @@ class Simulation {
     writer.instance += 1
     writer.path = `/pods/ns_${container.name}_uid/app/${writer.instance}.log`
     writer.written = 0
-    writer.wroteMs = this.#machine.nowMs
     writer.isRunning = true
     writer.life += 1
     writer.full = null
@@ -552,11 +550,6 @@ class Simulation {
     this.#machine.after(Math.min(speed.everyMs, nextSpeedMs - nowMs), () => this.#tick(writer, life))
   }
   #write(writer: Writer, records: number): void {
-    const { nowMs } = this.#machine
-    // One that is slow to reopen is known by what it writes meanwhile: while it is silent for as long, it does reopen.
-    if (nowMs - writer.wroteMs >= SILENT_MS && this.#world.attributesOf(writer.path) !== undefined) {
-      this.#others(() => this.#world.openWriter(writer.path, this.#machine.wallMs))
-    }
     const room = this.#isReadOnly ? 0 : this.#world.freeBytes
     const wanted = RECORD * (Math.floor(writer.written / RECORD) + records) - writer.written
     const bytes = Math.min(wanted, room)
@@ -564,7 +557,6 @@ class Simulation {
     const text = recordsIn(writer.tag, writer.written, writer.written + bytes)
     this.#others(() => this.#world.write(writer.path, utf8.encode(text), this.#machine.wallMs))
     writer.written += bytes
-    writer.wroteMs = nowMs
     this.#account.wrote(writer.path, text)
     this.#tell("writer", () => `${writer.path} +${bytes} bytes, up to ${writer.written}`)
     this.#checkPace(writer)
@@ -756,8 +748,6 @@ class Simulation {
 
 const RECORD = 8
 const LIST_LIMIT_MS = 5_000
-/** Core's `SETTLE_MS`, less the time that passes between two of the agent's instructions. */
-const SILENT_MS = 900
 
 /** What is put beside a log that isn't its agent's business. */
 const FOREIGN_NAMES = {

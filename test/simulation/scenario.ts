@@ -93,8 +93,37 @@ export interface Scenario {
 export const START_MS = Date.parse("2026-09-09T04:33:10Z")
 const HOUR_MS = 3_600_000
 const SHARED = 0x5a4ed
+const CRASH_LOOP = 0xc4a54
 
 export const scenarioOf = (seed: number): Scenario => {
+  const chance = new Chance(seed ^ CRASH_LOOP)
+  const scenario = anyOf(seed)
+  return chance.percent(6) ? crashLoopOf(scenario, chance) : scenario
+}
+
+/** Containers that end again and again on a node where nothing else fails, and little room for what they leave. */
+const crashLoopOf = (scenario: Scenario, chance: Chance): Scenario => {
+  const { containers, durationMs, policy } = scenario
+  const names = containers.map(({ name }) => name)
+  const restarts = Array.from({ length: chance.between(2, 7) }, () =>
+    restartOf(chance, chance.below(durationMs), names),
+  )
+  const container = policy.maxSize * chance.one([1, 1.5, 2, 3])
+  const pod = container * chance.one([1, 1.5, 2])
+  return {
+    ...scenario,
+    policy: {
+      ...policy,
+      keepStopped: chance.between(1, 4),
+      maxTotal: chance.percent(60) ? { container } : { container, pod },
+    },
+    shipping: null,
+    slowestMs: 0,
+    happenings: restarts.toSorted((a, b) => a.atMs - b.atMs),
+  }
+}
+
+const anyOf = (seed: number): Scenario => {
   const chance = new Chance(seed)
   // Of its own, so that a seed brings about what it did before there was any of this.
   const shared = new Chance(seed ^ SHARED)

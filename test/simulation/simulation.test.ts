@@ -95,6 +95,8 @@ const accountOf = (changes: Partial<Case> = {}): { readonly world: World; readon
     maxTotal: {},
     pressure: null,
     nowMs: () => 0,
+    wallMs: () => 0,
+    listedWithinMs: 0,
     inOrder: false,
     store: null,
     incarnation: () => 1,
