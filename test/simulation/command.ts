@@ -107,7 +107,7 @@ const main = async (): Promise<number> => {
   const seconds = (performance.now() - beganMs) / 1_000
   const hours = (sum.virtualMs / 3_600_000).toFixed(1)
   console.log(
-    `${clear}${done} seeds in ${seconds.toFixed(1)} s: ${hours} h of virtual time, ${sum.rotations} rotations, ${sum.operations} operations; ${
+    `${clear}${done} ${done === 1 ? "seed" : "seeds"} in ${seconds.toFixed(1)} s: ${hours} h of virtual time, ${sum.rotations} rotations, ${sum.operations} operations; ${
       failing.length === 0 ? paint(32, "none failed") : paint(31, `failed: ${failing.join(", ")}`)
     }`,
   )

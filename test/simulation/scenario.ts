@@ -93,12 +93,13 @@ export interface Scenario {
 export const START_MS = Date.parse("2026-09-09T04:33:10Z")
 const HOUR_MS = 3_600_000
 const SHARED = 0x5a4ed
-const CRASH_LOOP = 0xc4a54
+const SCARCE = 0xc4a54
 
 export const scenarioOf = (seed: number): Scenario => {
-  const chance = new Chance(seed ^ CRASH_LOOP)
+  const chance = new Chance(seed ^ SCARCE)
   const scenario = anyOf(seed)
-  return chance.percent(6) ? crashLoopOf(scenario, chance) : scenario
+  const share = chance.below(100)
+  return share < 6 ? crashLoopOf(scenario, chance) : share < 12 ? fillingUpOf(scenario, chance) : scenario
 }
 
 /** Containers that end again and again on a node where nothing else fails, and little room for what they leave. */
@@ -120,6 +121,30 @@ const crashLoopOf = (scenario: Scenario, chance: Chance): Scenario => {
     shipping: null,
     slowestMs: 0,
     happenings: restarts.toSorted((a, b) => a.atMs - b.atMs),
+  }
+}
+
+/** A small disk that several logs share, and nothing else that fails. */
+const fillingUpOf = (scenario: Scenario, chance: Chance): Scenario => {
+  const { durationMs, policy } = scenario
+  const { compression, keepStopped, maxFiles, maxSize } = policy
+  const names = ["a", "b", "c"]
+  const minFree = maxSize * chance.one([0.5, 1, 2])
+  const targetFree = minFree * chance.one([1, 1.5, 2])
+  return {
+    ...scenario,
+    containers: names.map((name) => containerOf(chance, name, maxSize, durationMs)),
+    policy: {
+      compression,
+      keepStopped,
+      maxFiles,
+      maxSize,
+      pressure: { minFree, targetFree, keepFiles: chance.one([1, 1, 2]) },
+    },
+    capacityBytes: targetFree + names.length * maxSize * chance.one([1, 1.5, 2]),
+    shipping: null,
+    slowestMs: chance.one([0, 5, 50]),
+    happenings: [],
   }
 }
 
