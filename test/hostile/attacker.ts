@@ -19,6 +19,7 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { gzipSync } from "node:zlib"
+import { HELD } from "./canary.ts"
 
 export interface Orders {
   readonly seed: number
@@ -47,8 +48,7 @@ const ONE_LONG_IN = 50
 /** A pass begins with what a directory holds: only where it stays swapped until the next act is that of any consequence. */
 const ONE_LONG_DIRECTORY_IN = 6
 
-/** What is moved away gets this at the end of its name. So much of it, at most. */
-const HELD = ".held"
+/** Of what is moved away so much at most. */
 const MOST_HELD = 10
 
 /** Marsaglia's xorshift: the same tricks for the same seed. */
@@ -62,7 +62,13 @@ const randomOf = (seed: number): ((below: number) => number) => {
   }
 }
 
-const attack = (orders: Orders): { readonly turn: () => void; readonly done: Readonly<Record<string, number>> } => {
+interface Attack {
+  readonly turn: () => void
+  /** How many there were. */
+  readonly putAllBack: () => number
+  readonly done: Readonly<Record<string, number>>
+}
+const attack = (orders: Orders): Attack => {
   const random = randomOf(orders.seed)
   const log = dirname(orders.active)
   const way = dirname(log)
@@ -151,10 +157,8 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
 
   /** A file of the log is moved away, something else lies there for a while, and then it is put back. */
   const swapFile = (): string | null => {
+    if (putAllBack() > MOST_HELD) return null
     const names = readdirSync(log).filter((name) => name.startsWith(own))
-    const kept = names.filter((name) => name.endsWith(HELD))
-    for (const name of kept) putBack(join(log, name.slice(0, -HELD.length)))
-    if (kept.length > MOST_HELD) return null
     const name = pick(names.filter((name) => !name.endsWith(HELD)))
     if (name === undefined) return null
     const at = join(log, name)
@@ -169,6 +173,12 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
     putBack(at)
     changed()
     return kind
+  }
+  /** How many there were to put back. */
+  const putAllBack = (): number => {
+    const kept = readdirSync(log).filter((name) => name.startsWith(own) && name.endsWith(HELD))
+    for (const name of kept) putBack(join(log, name.slice(0, -HELD.length)))
+    return kept.length
   }
   /** Not over what lies there by now, which may be a file that its writer has just begun. If it can't be now, later. */
   const putBack = (at: string): void => {
@@ -221,6 +231,7 @@ const attack = (orders: Orders): { readonly turn: () => void; readonly done: Rea
   }
   return {
     done,
+    putAllBack,
     turn: () => {
       for (let number = 0; number < TRICKS_PER_TURN; number += 1) {
         const what = trick()
@@ -257,11 +268,13 @@ if (orders !== undefined) {
     process.setgid?.(read.user)
     process.setuid?.(read.user)
   }
-  const { done, turn } = attack(read)
+  const { done, putAllBack, turn } = attack(read)
   let stopping = false
   const again = (): void => {
-    if (stopping) process.send?.(done, () => process.exit(0))
-    else {
+    if (stopping) {
+      putAllBack()
+      process.send?.(done, () => process.exit(0))
+    } else {
       turn()
       setImmediate(again)
     }

@@ -20,6 +20,8 @@ import { join } from "node:path"
 
 /** In every file of it, so that a copy would be known anywhere. */
 export const MARK = "CANARY: not to be seen"
+/** What a neighbour has moved away within a log's directory, and is going to put back, gets this at the end of its name. */
+export const HELD = ".held"
 
 export interface Canary {
   readonly root: string
