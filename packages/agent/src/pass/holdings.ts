@@ -134,7 +134,8 @@ export class Holdings {
       held.activeBytes = 0
       // Of a rotation that was cut off the scan has seen the segment already.
       const others = held.segments.filter((segment) => segment.stamp !== stamp)
-      if (stamp !== null) held.segments = [...others, { stamp, bytes: data.bytes, writtenMs: null }]
+      const writtenMs = held.writer === "running" ? null : -Infinity
+      if (stamp !== null) held.segments = [...others, { stamp, bytes: data.bytes, writtenMs }]
     } else if (type === "Removed") {
       held.segments = held.segments.filter(({ stamp }) => stamp !== stampOf(data.path))
     } else if (type === "Compressed") {
