@@ -69,7 +69,7 @@ interface Ledger extends Origin {
   readonly owed: Map<string, number>
   /** Which segment a file was that was removed because another copy holds it: a power cut may bring it back, under whichever name it once had. */
   readonly formerly: Map<string, string>
-  /** Stamps of rotations that a power cut has undone, as their rename couldn't be synced: the segment is the active file again. */
+  /** Stamps of rotations that a power cut has undone, as their rename couldn't be synced: the segment is the active file again, or nothing at all. */
   readonly undone: Set<string>
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
@@ -420,7 +420,10 @@ export class Account {
       let expected = ""
       const activeNow = this.#case.world.identityOf(ledger.path)
       for (const { copies, kept, stamp, text } of pieces) {
-        if (stamp !== ACTIVE && copies.some(({ identity }) => identity === activeNow)) ledger.undone.add(stamp)
+        const isActiveAgain = copies.some(({ identity }) => identity === activeNow)
+        // Nor had it a name before that was durable.
+        const isGone = kept === 0 && !left.some((one) => one.stamp === stamp)
+        if (stamp !== ACTIVE && (isActiveAgain || isGone)) ledger.undone.add(stamp)
         const candidates = [
           ...left
             .filter(
