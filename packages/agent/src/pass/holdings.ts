@@ -201,12 +201,14 @@ export class Holdings {
     }
   }
 
-  /** Whether a budget wants a segment gone now, and none of another log before it. If not, a pass must begin for it anew once it does. */
+  /** Whether a budget wants a segment gone now, and none before it that may go. If not, a pass must begin for it anew once it does. */
   hasTurn(path: string, stamp: Stamp, now: Now): boolean {
     const held = this.#held.get(path)
     if (held === undefined) return false
     const logs = this.#pods.get(held.shares.pod) ?? new Set<Held>()
-    if (beyondBudget(logs, now, "first").some((shed) => shed.path === path && shed.stamp === stamp)) return true
+    const line = beyondBudget(logs, now, "first")
+    const first = line.find(({ kept }) => !kept)
+    if (line.some((shed) => shed.path === path && shed.stamp === stamp && (shed.kept || shed === first))) return true
     held.begun = new Map([...held.begun].filter(([begun]) => begun !== stamp))
     this.#tell(held)
     return false
