@@ -157,13 +157,13 @@ export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean,
 
 /** For the sake of other logs even the newest segment may go, which one of several writers may hold still. */
 const go = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
-  Effect.as(removed(record, segment, reason, record.ports.plugins.guarded || reason !== "max-files"), true)
+  removed(record, segment, reason, record.ports.plugins.guarded || reason !== "max-files")
 
 /** For limits that logs share, one log at a time: what another has lost meanwhile may be enough. */
 const makeRoom = (record: PassRecord, step: Remove): Effect.Effect<boolean, LogFilesError> =>
   Effect.gen(function* () {
     if (!(yield* isStillDue(record, step))) return false
-    yield* go(record, step)
+    if (!(yield* go(record, step))) return false
     if (step.reason === "pressure") yield* freed(record, step.segment)
     return true
   }).pipe(record.ports.pressureLane.withPermit)
@@ -201,7 +201,7 @@ export const giveWay = (record: PassRecord, step: Remove): Effect.Effect<boolean
     const { segment } = step
     const why = yield* pressureOn(record.ports, record.log.path)
     if (why === null || !(yield* isStillDue(record, step))) return false
-    yield* removed(record, segment, "pressure", false)
+    if (!(yield* removed(record, segment, "pressure", false))) return false
     yield* freed(record, segment)
     yield* Effect.logWarning(
       `${segment.path} was dropped although a guard kept it: ${formatBytes(segment.bytes)} of log are gone; ${why}`,
@@ -209,12 +209,17 @@ export const giveWay = (record: PassRecord, step: Remove): Effect.Effect<boolean
     return true
   }).pipe(record.ports.pressureLane.withPermit)
 
+/**
+ * False if the journal was begun anew since the pass began: it must know of the segment first, or nobody would ever tell of a removal that the agent dies
+ * after.
+ */
 const removed = (
   record: PassRecord,
   segment: Segment,
   reason: Remove["reason"],
   unchanged: boolean,
-): Effect.Effect<void, LogFilesError> => {
+): Effect.Effect<boolean, LogFilesError> => {
+  if (record.state.files === null) return Effect.succeed(false)
   const waitsNoLonger = Effect.sync(() => {
     record.watched.pauses.delete(askedKey(segment))
     record.ports.waiting.remove(record.log.path, segment.stamp)
@@ -227,6 +232,7 @@ const removed = (
     Effect.tap(() => waitsNoLonger),
     // Somebody else has removed it: nothing else must give way for it.
     Effect.tapError((error) => (error.reason === "NotFound" ? waitsNoLonger : Effect.void)),
+    Effect.as(true),
   )
 }
 
