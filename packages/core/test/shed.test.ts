@@ -53,6 +53,20 @@ describe("what a log shares its limits with", () => {
   })
 })
 
+describe("a log of as many segments as can be listed", () => {
+  it("is relieved of them like any other", () => {
+    const segments = Array.from({ length: 250_000 }, (_, at) => ({
+      stamp: String(at).padStart(6, "0"),
+      bytes: 1,
+      cleared: at < 125_000,
+      kept: false,
+    }))
+    const { sheds, ...rest } = underPressure([{ ...holding("/0.log", {}), segments }], 250_000, 2)
+    expect([sheds.length, sheds[0]?.stamp, sheds.at(-1)?.stamp]).toEqual([249_999, "000000", "249998"])
+    expect(rest).toEqual({ missingBytes: 1, keptBytes: 0 })
+  })
+})
+
 describe("a container's budget", () => {
   const limited = { maxTotal: { container: 100 } }
 

@@ -135,7 +135,8 @@ export const underPressure = (holdings: Iterable<Holding>, bytes: number, keepFi
       // What stays is in the line, too: it counts for how much the log holds.
       else rest.push({ path, stamp, bytes, kept, stays: at >= mayGo })
     }
-    others.push(...turns(path, rest, sumOf(rest)))
+    // Not as arguments of one call: a stack has no room for a hundred thousand.
+    for (const turn of turns(path, rest, sumOf(rest))) others.push(turn)
   }
   shipped.sort((a, b) => compare(a.stamp, b.stamp) || compare(a.path, b.path))
   const freed = shipped.reduce((sum, candidate) => sum + freedBy(candidate), 0)
