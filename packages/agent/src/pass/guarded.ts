@@ -10,6 +10,7 @@ import {
   GUARD_RETRY_MS,
   isPressing,
   type LogFilesError,
+  type LogState,
   nameOf,
   type Offer,
   pathOf,
@@ -64,18 +65,29 @@ export const isWithheld = (watched: Watched, stamp: Stamp, nowMs: number): boole
   isPaused(watched, askedKey({ stamp }), nowMs) || isPaused(watched, watched.log.path, nowMs)
 /** What must stay for now of what is to go: what a guard keeps, or takes its time about, and what could not be removed. */
 export const holdingNow = ({ holdings, recorder }: PassPorts): Effect.Effect<Now> =>
-  Effect.map(Effect.all([Clock.currentTimeMillis, monotonicMs]), ([timeMs, nowMs]) => ({
-    timeMs,
-    isKept: (watched, stamp) => {
-      const { path } = watched.log
-      const sinceMs = holdings.askedSinceMs(path)
-      if (isWithheld(watched, stamp, nowMs) || (sinceMs !== undefined && nowMs - sinceMs >= PATIENCE_MS)) return true
-      return [...recorder.state(path).failing].some(
-        ([key, failing]) =>
-          key === failureKey("remove", failing.path) && stampIn(nameOf(path), nameOf(failing.path)) === stamp,
-      )
-    },
-  }))
+  Effect.map(Effect.all([Clock.currentTimeMillis, monotonicMs]), ([timeMs, nowMs]) => {
+    const irremovable = new Map<string, ReadonlySet<Stamp>>()
+    return {
+      timeMs,
+      isKept: (watched, stamp) => {
+        const { path } = watched.log
+        const sinceMs = holdings.askedSinceMs(path)
+        if (isWithheld(watched, stamp, nowMs) || (sinceMs !== undefined && nowMs - sinceMs >= PATIENCE_MS)) return true
+        const known = irremovable.get(path) ?? irremovableOf(path, recorder.state(path))
+        irremovable.set(path, known)
+        return known.has(stamp)
+      },
+    }
+  })
+/** Stamps of the log's segments that could not be removed. */
+const irremovableOf = (log: string, { failing }: LogState): ReadonlySet<Stamp> => {
+  const stamps = new Set<Stamp>()
+  for (const [key, { path }] of failing) {
+    const stamp = key === failureKey("remove", path) ? stampIn(nameOf(log), nameOf(path)) : null
+    if (stamp !== null) stamps.add(stamp)
+  }
+  return stamps
+}
 /** Whether a step is put off still. */
 export const isPutOff = ({ watched }: PassRecord, step: Step, nowMs: number): boolean => {
   if (step._tag === "Compress" || step._tag === "Clean") return isPaused(watched, pathOf(step), nowMs)

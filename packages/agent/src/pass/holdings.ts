@@ -34,14 +34,18 @@ interface Held {
   readonly fixedFiles: number
   readonly fixedBytes: number
   activeBytes: number
-  /** Oldest first. `writtenMs`: when its writer, who may hold it still, last wrote to it; -Infinity: nobody does; null: not looked at yet. */
-  segments: ReadonlyArray<Pick<Segment, "stamp" | "bytes"> & { readonly writtenMs: number | null }>
+  /**
+   * By stamp, oldest first, and changed in place, as there may be a hundred thousand. `writtenMs`: when its writer, who may hold it still, last
+   * wrote to it; -Infinity: nobody does; null: not looked at yet.
+   */
+  readonly segments: Map<Stamp, HeldFiles>
   /** What must go. */
   budget: ReadonlySet<Stamp>
   pressure: ReadonlySet<Stamp>
   /** What a pass was begun for. */
   begun: Sheds
 }
+type HeldFiles = Pick<Segment, "stamp" | "bytes"> & { readonly writtenMs: number | null }
 const NONE: ReadonlySet<Stamp> = new Set()
 /** What must go of a log, and for which limit. */
 type Sheds = ReadonlyMap<Stamp, "budget" | "pressure">
@@ -66,6 +70,8 @@ export class Holdings {
   readonly #changed = new Set<string>()
   /** Since when pods are beyond a budget, in monotonic milliseconds. */
   readonly #beyond = new Map<string, number>()
+  /** Of each pod what has its turn now, unless something has changed since that was found. */
+  readonly #turns = new Map<string, Turn>()
   /** Logs that have something to go which no pass was begun for. */
   readonly #due = new Set<string>()
   /** Since when a guard is being asked, by the log's path. */
@@ -86,8 +92,10 @@ export class Holdings {
     if (first === undefined) return
     // A rotation that was cut off left the active file under two names.
     const closed = segments.filter(({ identity }) => identity !== active?.identity)
-    const mayGo = watched.applied.maxSize < 0 ? [] : closed.filter(isOurs)
-    const others = closed.filter((segment) => !mayGo.includes(segment))
+    const isUnlimited = watched.applied.maxSize < 0
+    const mayGo: Array<Segment> = []
+    const others: Array<Segment> = []
+    for (const segment of closed) (!isUnlimited && isOurs(segment) ? mayGo : others).push(segment)
     const held: Held = {
       watched,
       shares: before?.shares ?? sharesOf(log),
@@ -96,14 +104,7 @@ export class Holdings {
       fixedFiles: others.length + (active !== null || writer === "running" ? 1 : 0),
       fixedBytes: others.reduce((sum, { bytes }) => sum + bytes, 0),
       activeBytes: active?.bytes ?? 0,
-      segments: [...Map.groupBy(mayGo, ({ stamp }) => stamp)].map(([stamp, files]) => ({
-        stamp,
-        bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
-        writtenMs: Math.max(
-          -Infinity,
-          ...files.flatMap(({ modifiedMs, suffix }) => (suffix === "" ? [modifiedMs] : [])),
-        ),
-      })),
+      segments: heldOf(mayGo),
       budget: before?.budget ?? NONE,
       pressure: before?.pressure ?? NONE,
       begun: before?.begun ?? NOTHING,
@@ -111,7 +112,7 @@ export class Holdings {
     this.#held.set(log.path, held)
     addTo(this.#pods, held.shares.pod, held)
     addTo(this.#fileSystems, held.fileSystem, held)
-    this.#changed.add(held.shares.pod)
+    this.#change(held)
     this.#tell(held)
   }
   /** Drops a log that is gone, or can't be looked at. */
@@ -122,7 +123,7 @@ export class Holdings {
     this.#due.delete(path)
     removeFrom(this.#pods, held.shares.pod, held)
     removeFrom(this.#fileSystems, held.fileSystem, held)
-    this.#changed.add(held.shares.pod)
+    this.#change(held)
   }
   /** Takes in what a step did. */
   happened(path: string, { data, type }: CoreFact): void {
@@ -132,19 +133,27 @@ export class Holdings {
     if (type === "Rotated") {
       const stamp = stampOf(data.to)
       held.activeBytes = 0
-      // Of a rotation that was cut off the scan has seen the segment already.
-      const others = held.segments.filter((segment) => segment.stamp !== stamp)
-      const writtenMs = held.writer === "running" ? null : -Infinity
-      if (stamp !== null) held.segments = [...others, { stamp, bytes: data.bytes, writtenMs }]
+      if (stamp !== null) {
+        // Of a rotation that was cut off the scan has seen the segment already.
+        held.segments.delete(stamp)
+        held.segments.set(stamp, { stamp, bytes: data.bytes, writtenMs: held.writer === "running" ? null : -Infinity })
+      }
     } else if (type === "Removed") {
-      held.segments = held.segments.filter(({ stamp }) => stamp !== stampOf(data.path))
+      const stamp = stampOf(data.path)
+      if (stamp !== null) held.segments.delete(stamp)
+      const turn = this.#turns.get(held.shares.pod)
+      // What comes after it is what it was: nothing is found out anew for each of a hundred thousand.
+      const isExpected = turn !== undefined && stamp !== null && isNext(turn, path, stamp)
+      if (isExpected) turn.at += 1
+      if (!isExpected || turn.at === turn.line.length) this.#turns.delete(held.shares.pod)
+      this.#changed.add(held.shares.pod)
+      return
     } else if (type === "Compressed") {
-      const packed = stampOf(data.from)
-      held.segments = held.segments.map((segment) =>
-        segment.stamp === packed ? { ...segment, bytes: data.bytesOut } : segment,
-      )
+      const stamp = stampOf(data.from)
+      const segment = stamp === null ? undefined : held.segments.get(stamp)
+      if (segment !== undefined) held.segments.set(segment.stamp, { ...segment, bytes: data.bytesOut })
     } else return
-    this.#changed.add(held.shares.pod)
+    this.#change(held)
   }
   /** Takes in the size of an active file; negative: there is none. */
   grew(path: string, bytes: number): void {
@@ -152,7 +161,7 @@ export class Holdings {
     const activeBytes = Math.max(0, bytes)
     if (held === undefined || held.activeBytes === activeBytes) return
     held.activeBytes = activeBytes
-    this.#changed.add(held.shares.pod)
+    this.#change(held)
   }
 
   /** What must go of a log, and for which limit; for both, it is the budget. */
@@ -187,6 +196,8 @@ export class Holdings {
   weigh(nowMs: number, patienceMs: number, now: Now, turn: "all" | "first"): void {
     const pods = new Set([...this.#changed, ...this.#beyond.keys()])
     this.#changed.clear()
+    // What is kept may have changed with time.
+    this.#turns.clear()
     for (const pod of pods) {
       const logs = this.#pods.get(pod) ?? new Set<Held>()
       const sheds = beyondBudget(logs, now, turn)
@@ -206,9 +217,9 @@ export class Holdings {
     const held = this.#held.get(path)
     if (held === undefined) return false
     const logs = this.#pods.get(held.shares.pod) ?? new Set<Held>()
-    const line = beyondBudget(logs, now, "first")
-    const first = line.find(({ kept }) => !kept)
-    if (line.some((shed) => shed.path === path && shed.stamp === stamp && (shed.kept || shed === first))) return true
+    const turn = this.#turns.get(held.shares.pod) ?? turnOf(beyondBudget(logs, now, "first"))
+    this.#turns.set(held.shares.pod, turn)
+    if (isNext(turn, path, stamp) || turn.kept.get(path)?.has(stamp) === true) return true
     held.begun = new Map([...held.begun].filter(([begun]) => begun !== stamp))
     this.#tell(held)
     return false
@@ -257,6 +268,10 @@ export class Holdings {
     }
   }
 
+  #change({ shares: { pod } }: Held): void {
+    this.#changed.add(pod)
+    this.#turns.delete(pod)
+  }
   /** Whether a log is due, and what it was for that is no more. */
   #tell(held: Held): void {
     const { path } = held.watched.log
@@ -277,7 +292,36 @@ const shedsOf = ({ budget, pressure }: Held): Sheds => {
   for (const stamp of budget) sheds.set(stamp, "budget")
   return sheds
 }
+
+/** What goes of a pod before the other logs' turn: in this order, from `at` on, and whenever its guards let it go. */
+interface Turn {
+  readonly line: ReadonlyArray<Shed>
+  at: number
+  readonly kept: ReadonlyMap<string, ReadonlySet<Stamp>>
+}
+const turnOf = (sheds: ReadonlyArray<Shed>): Turn => ({
+  line: sheds.filter(({ kept }) => !kept),
+  at: 0,
+  kept: byLog(sheds.filter(({ kept }) => kept)),
+})
+const isNext = ({ at, line }: Turn, path: string, stamp: Stamp): boolean =>
+  line[at]?.path === path && line[at].stamp === stamp
+
 const isShedding = ({ budget, pressure }: Held): boolean => budget.size > 0 || pressure.size > 0
+
+/** A plain segment beside its compressed twin is the same one. */
+const heldOf = (files: ReadonlyArray<Segment>): Map<Stamp, HeldFiles> => {
+  const segments = new Map<Stamp, HeldFiles>()
+  for (const { bytes, modifiedMs, stamp, suffix } of files) {
+    const before = segments.get(stamp)
+    segments.set(stamp, {
+      stamp,
+      bytes: bytes + (before?.bytes ?? 0),
+      writtenMs: Math.max(before?.writtenMs ?? -Infinity, suffix === "" ? modifiedMs : -Infinity),
+    })
+  }
+  return segments
+}
 
 /** Files of one device share its free space. */
 const fileSystemOf = (identity: string): string => identity.slice(0, identity.lastIndexOf(":"))
@@ -318,10 +362,9 @@ const asEach = (
 const holdingOf = (held: Held, { isKept, timeMs }: Now, stays: boolean): Holding => {
   const { activeBytes, segments, shares, watched, writer } = held
   const { applied, cleared, log } = watched
-  const last = mayHoldNewest(writer, activeBytes)
-    ? segments.findLast(({ writtenMs }) => writtenMs !== -Infinity)
-    : undefined
-  const staying = stays ? segments : segments.filter((segment) => segment === last)
+  const all = [...segments.values()]
+  const last = mayHoldNewest(writer, activeBytes) ? all.findLast(({ writtenMs }) => writtenMs !== -Infinity) : undefined
+  const staying = stays ? all : all.filter((segment) => segment === last)
   return {
     path: log.path,
     ...shares,
@@ -329,7 +372,7 @@ const holdingOf = (held: Held, { isKept, timeMs }: Now, stays: boolean): Holding
     fixedBytes: held.fixedBytes + activeBytes + staying.reduce((sum, { bytes }) => sum + bytes, 0),
     fixedFiles: held.fixedFiles + staying.length,
     maxTotal: applied.maxTotal,
-    segments: (stays ? [] : segments.filter((segment) => segment !== last)).map(
+    segments: (stays ? [] : all.filter((segment) => segment !== last)).map(
       ({ bytes, stamp, writtenMs }): HeldSegment => ({
         stamp,
         bytes,

@@ -54,18 +54,20 @@ export interface PassPorts {
  */
 export class Waiting {
   readonly #bytes = new Map<string, Map<Stamp, number>>()
+  #sum = 0
 
   add(path: string, { bytes, stamp }: Pick<Segment, "bytes" | "stamp">): void {
     const segments = this.#bytes.get(path) ?? new Map<Stamp, number>()
+    this.#sum += bytes - (segments.get(stamp) ?? 0)
     this.#bytes.set(path, segments.set(stamp, bytes))
   }
   /** It has another size now, if it waits. */
   resize(path: string, stamp: Stamp, bytes: number): void {
-    const segments = this.#bytes.get(path)
-    if (segments?.has(stamp) === true) segments.set(stamp, bytes)
+    if (this.#bytes.get(path)?.has(stamp) === true) this.add(path, { bytes, stamp })
   }
   remove(path: string, stamp: Stamp): void {
     const segments = this.#bytes.get(path)
+    this.#sum -= segments?.get(stamp) ?? 0
     segments?.delete(stamp)
     if (segments?.size === 0) this.#bytes.delete(path)
   }
@@ -75,15 +77,15 @@ export class Waiting {
   }
   /** Drops a log. */
   forget(path: string): void {
-    this.#bytes.delete(path)
+    this.retain(path, NO_STAMPS)
   }
-  /** Of all logs together. */
+  /** Of all logs together. Asked for before every removal that a guard may hold up. */
   get bytes(): number {
-    let sum = 0
-    for (const segments of this.#bytes.values()) for (const bytes of segments.values()) sum += bytes
-    return sum
+    return this.#sum
   }
 }
+
+const NO_STAMPS: ReadonlySet<Stamp> = new Set()
 
 /** btrfs frees what was removed when it commits, every 30 s by default; what isn't free by then is held open by somebody. */
 const FREEING_MS = 35_000

@@ -11,8 +11,8 @@ import {
   parseRotatedName,
   type Reading,
   type Segment,
-  type Snapshot,
   type TemporaryProof,
+  twinsIn,
 } from "@cordwood/core"
 import { Effect } from "effect"
 import { compare, errorOf, goThrough, type Stored } from "../pass/comparing.ts"
@@ -48,9 +48,10 @@ export class FilesRead {
     const read = new FilesRead()
     const { active, segments, temporaries } = snapshot
     const plain = segments.filter(({ identity, suffix }) => suffix === "" && identity !== active?.identity)
+    const compressed = twinsIn(segments)
     const pairs = new Map(
       plain.flatMap((segment) => {
-        const twin = twinOf(segment, snapshot)
+        const twin = compressed.get(segment.stamp)
         // One file under both names can't be proof of itself.
         return twin === undefined || twin.identity === segment.identity ? [] : [[segment, twin] as const]
       }),
@@ -67,7 +68,12 @@ export class FilesRead {
         }
         done(segment)
       })
-    const rest = Effect.forEach(temporaries, (file) => read.#prove(ports, file, snapshot), { discard: true })
+    const made = new Map(segments.toReversed().map((segment) => [segment.stamp, segment]))
+    const madeOf = ({ path }: FileSeen): Segment | undefined => {
+      const parsed = parseRotatedName(nameOf(snapshot.log.path), nameOf(path), [])
+      return parsed === null ? undefined : made.get(parsed.stamp)
+    }
+    const rest = Effect.forEach(temporaries, (file) => read.#prove(ports, file, madeOf(file)), { discard: true })
     return Effect.as(Effect.andThen(Effect.forEach(segments, one, { concurrency: workers, discard: true }), rest), read)
   }
 
@@ -132,10 +138,8 @@ export class FilesRead {
   }
 
   /** Whether all bytes of a temporary file are in the segment that it was made of. Some codec must have made it, and something must come out of it. */
-  #prove(ports: Ports, file: FileSeen, snapshot: Snapshot): Effect.Effect<void> {
+  #prove(ports: Ports, file: FileSeen, made: Segment | undefined): Effect.Effect<void> {
     const proof = Effect.gen(function* () {
-      const parsed = parseRotatedName(nameOf(snapshot.log.path), nameOf(file.path), [])
-      const made = snapshot.segments.find(({ stamp }) => stamp === parsed?.stamp)
       if (file.bytes === 0) return "empty"
       if (made === undefined) return "lone"
       const of: Stored = { file: made, codec: codecOf(ports.plugins, made.codec) ?? null }
@@ -151,10 +155,6 @@ export class FilesRead {
     )
   }
 }
-
-/** As `plan` has it: the last compressed one of the same stamp. */
-export const twinOf = ({ stamp }: Segment, { segments }: Snapshot): Segment | undefined =>
-  segments.findLast((other) => other.stamp === stamp && other.suffix !== "")
 
 /** What is gone, or is written to, while it is read says nothing: a later look does. */
 const unreadOf = (error: LogFilesError, bytes: number): Reading | null => {

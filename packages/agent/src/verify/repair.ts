@@ -46,7 +46,7 @@ export const repairing = (ports: PassPorts, keptAs: string | null): Repair => ({
     Effect.gen(function* () {
       const record = new PassRecord(ports, watched, newTally())
       const seen = yield* Effect.result(watched.books.withPermit(scanned(record)))
-      const steps = seen._tag === "Failure" ? [] : seen.success
+      const steps = cleaningOf(seen._tag === "Failure" ? [] : seen.success)
       const mended: Array<Finding> = []
       for (const finding of found) mended.push(yield* mend(record, steps, finding, seen))
       return mended
@@ -71,7 +71,7 @@ const scanned = (record: PassRecord): Effect.Effect<ReadonlyArray<Clean>, LogFil
 
 const mend = (
   record: PassRecord,
-  steps: ReadonlyArray<Clean>,
+  steps: Cleaning,
   finding: Finding,
   seen: { readonly _tag: "Success" } | { readonly _tag: "Failure"; readonly failure: LogFilesError },
 ): Effect.Effect<Finding> =>
@@ -82,7 +82,7 @@ const mend = (
       const hint = finding.kind === "missing" ? "the loss is on record now" : "it is on record now"
       return { ...finding, hint, repair: "done" }
     }
-    const step = steps.find((step) => removes(step, finding))
+    const step = (finding.kind === "invalid-twin" ? steps.byTwin : steps.byFile).get(finding.path)
     // It went since it was looked at.
     if (step === undefined) return { ...finding, hint: "it is gone by now", repair: "done" }
     const done = yield* Effect.result(clean(record, step))
@@ -93,10 +93,19 @@ const mend = (
     return { ...finding, hint: "it was removed", repair: "done" }
   })
 
-const removes = (step: Clean, { kind, path }: Finding): boolean =>
-  kind === "invalid-twin"
-    ? step.reason === "superseded" && step.twin !== "active" && step.twin.path === path
-    : step.file.path === path
+/** What can be cleaned away, by the path of the file, and of the twin that may be the leftover instead. */
+interface Cleaning {
+  readonly byFile: ReadonlyMap<string, Clean>
+  readonly byTwin: ReadonlyMap<string, Clean>
+}
+const cleaningOf = (steps: ReadonlyArray<Clean>): Cleaning => ({
+  byFile: new Map(steps.map((step) => [step.file.path, step])),
+  byTwin: new Map(
+    steps.flatMap((step) =>
+      step.reason === "superseded" && step.twin !== "active" ? [[step.twin.path, step] as const] : [],
+    ),
+  ),
+})
 
 const failed = (finding: Finding, { hint, message }: LogFilesError): Finding => ({
   ...finding,

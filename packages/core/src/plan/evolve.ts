@@ -1,13 +1,6 @@
 /** What the events of a log add up to. Pure and total: every event has a meaning, even one that repeats. */
 import type { Envelope } from "../event/envelope.ts"
-import {
-  type Activity,
-  type CoreFact,
-  type History,
-  isCoreType,
-  isPluginType,
-  type PluginFact,
-} from "../event/payload.ts"
+import { Activity, type CoreFact, type History, isCoreType, isPluginType, type PluginFact } from "../event/payload.ts"
 import { besideOf, directoryOf, nameOf } from "../log/log.ts"
 import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
 import { withChange } from "./changed-map.ts"
@@ -65,14 +58,14 @@ const evolvePlugin = (state: LogState, { data, type }: PluginFact, active: strin
     typeof data === "object" && data !== null && Object.hasOwn(data, "path") ? (data as { path: unknown }).path : null
   if (typeof path !== "string" || !isPluginType(type)) return state
   const plugin = pluginOf(type)
-  const deferred = new Map(state.deferred)
-  if (deferred.get(path)?.by === plugin) deferred.delete(path)
+  const { deferred: before } = state
+  const deferred = before.get(path)?.by === plugin ? withChange(before, { remove: path }) : before
   const stamp = directoryOf(path) === directoryOf(active) ? stampIn(nameOf(active), nameOf(path)) : null
   if (stamp === null) return { ...state, deferred }
   const { rotated, told } = state.histories.get(stamp) ?? NO_HISTORY
   const others = told.filter((fact) => pluginOf(fact.type) !== plugin)
-  const histories = new Map(state.histories).set(stamp, { rotated, told: [...others, { type, data }] })
-  return { ...state, deferred, histories }
+  const value: History = { rotated, told: [...others, { type, data }] }
+  return { ...state, deferred, histories: withChange(state.histories, { put: stamp, value }) }
 }
 /** The plugin that an event of the type belongs to. */
 export const pluginOf = (type: PluginFact["type"]): string => type.slice(0, type.indexOf("."))
@@ -130,27 +123,31 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
       // What a guard keeps it keeps in its new form, and has for as long.
       const kept = state.deferred.get(from)
       const isGuards = kept?.step === "remove" || kept?.step === "offer"
-      return isGuards ? { ...settled, deferred: new Map(settled.deferred).set(to, kept) } : settled
+      return isGuards ? { ...settled, deferred: withChange(settled.deferred, { put: to, value: kept }) } : settled
     }
     case "Rotated": {
       const rotated = settle(state, "rotate", fact.data.from, { add: { path: fact.data.to, bytes: fact.data.bytes } })
       const stamp = stampIn(nameOf(active), nameOf(fact.data.to))
       const origin = { eventId: id, traceId: metadata.traceId, spanId: metadata.spanId }
-      const histories = new Map(state.histories)
-      if (stamp !== null) histories.set(stamp, { ...(histories.get(stamp) ?? NO_HISTORY), rotated: origin })
+      let { histories } = state
+      if (stamp !== null) {
+        const value = { ...(histories.get(stamp) ?? NO_HISTORY), rotated: origin }
+        histories = withChange(histories, { put: stamp, value })
+      }
       const fresh = { ...rotated, histories, lastRotatedAt: time, lastSegment: fact.data.to, planned: null }
       return settle(fresh, "reopen", fact.data.from, {})
     }
     case "Deferred": {
       const { by, path, step, why } = fact.data
       const since = state.deferred.get(path)?.since ?? time
-      return { ...state, deferred: new Map(state.deferred).set(path, { step, by, why, since }) }
+      return { ...state, deferred: withChange(state.deferred, { put: path, value: { step, by, why, since } }) }
     }
     case "Failed": {
       const { hint, message, path, reason, step } = fact.data
       const key = failureKey(step, path)
       const since = state.failing.get(key)?.since ?? time
-      return { ...state, failing: new Map(state.failing).set(key, { path, reason, message, hint, since }) }
+      const value = { path, reason, message, hint, since }
+      return { ...state, failing: withChange(state.failing, { put: key, value }) }
     }
   }
 }
@@ -167,11 +164,12 @@ const settle = (
   if (files !== null && change.add !== undefined) {
     files = withChange(files, { put: nameOf(change.add.path), value: change.add.bytes })
   }
-  const deferred = new Map(state.deferred)
-  deferred.delete(path)
-  const failing = new Map(state.failing)
-  failing.delete(failureKey(step, path))
+  const deferred = state.deferred.has(path) ? withChange(state.deferred, { remove: path }) : state.deferred
+  let { failing } = state
   // Removals leave the history; the next scan drops those of segments that are gone.
-  if (change.remove !== undefined) for (const [key, about] of failing) if (about.path === path) failing.delete(key)
+  for (const over of change.remove === undefined ? [step] : Activity.options) {
+    const key = failureKey(over, path)
+    if (failing.has(key)) failing = withChange(failing, { remove: key })
+  }
   return { ...state, files, deferred, failing }
 }

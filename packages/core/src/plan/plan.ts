@@ -4,6 +4,7 @@ import { formatRotatedName, nextStamp, type Stamp } from "../log/name.ts"
 import { type AppliedPolicy, NO_COMPRESSION } from "../log/policy.ts"
 import type { FileSeen, KnownCodec, Segment, Snapshot } from "../log/snapshot.ts"
 import type { Step } from "./step.ts"
+import { twinsIn } from "./twin.ts"
 
 /** What bounds a log now: `policy` with the codec its `compression` names (null: segments stay plain), and what guards have to say. */
 export interface Limits {
@@ -123,8 +124,7 @@ const leftovers = (
   snapshot: Snapshot,
   rotates: boolean,
 ): { readonly cleaning: ReadonlyArray<Step>; readonly kept: ReadonlyArray<Segment> } => {
-  const twins = new Map<Stamp, Segment>()
-  for (const segment of snapshot.segments) if (!isPlain(segment)) twins.set(segment.stamp, segment)
+  const twins = twinsIn(snapshot.segments)
   const cleaning: Array<Step> = snapshot.temporaries.map((file) => ({ _tag: "Clean", reason: "temporary", file }))
   const kept: Array<Segment> = []
   const newest = snapshot.segments.at(-1)

@@ -1,4 +1,13 @@
 /** What is to be done about two files that should hold the same bytes, a plain segment and its compressed twin. Pure. */
+import type { Stamp } from "../log/name.ts"
+import type { Segment } from "../log/snapshot.ts"
+
+/** The compressed segment of each stamp, the last of them where several codecs have made one: the twin of a plain one, if that is there. */
+export const twinsIn = (segments: Iterable<Segment>): ReadonlyMap<Stamp, Segment> => {
+  const twins = new Map<Stamp, Segment>()
+  for (const segment of segments) if (segment.suffix !== "") twins.set(segment.stamp, segment)
+  return twins
+}
 
 /**
  * How what one file holds, `a`, relates to what another does, `b`. `Within`: all that could be had of `a` is how `b` begins, and `b` has more.

@@ -9,7 +9,7 @@ import { nextStamp, type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts
 import type { FileSeen, Segment, Snapshot } from "../log/snapshot.ts"
 import { formatBytes } from "../unit/quantity.ts"
 import type { LogState } from "./evolve.ts"
-import { type Comparison, verdictOf } from "./twin.ts"
+import { type Comparison, twinsIn, verdictOf } from "./twin.ts"
 
 /**
  * `damage`: bytes are gone, can't be read, or can't be trusted. `drift`: disk and journal tell different things, and nothing is lost. `leftover`: what an
@@ -184,8 +184,9 @@ const activeFindings = (
     : []
 
 const isPlain = ({ suffix }: Segment): boolean => suffix === ""
-const twinOf = (segment: Segment, { segments }: Snapshot): Segment | undefined =>
-  isPlain(segment) ? segments.findLast(({ stamp, suffix }) => stamp === segment.stamp && suffix !== "") : undefined
+/** The twin of a plain segment. */
+const twinOf = (segment: Segment, compressed: ReadonlyMap<Stamp, Segment>): Segment | undefined =>
+  isPlain(segment) ? compressed.get(segment.stamp) : undefined
 const isActive = ({ identity }: FileSeen, { active }: Snapshot): boolean => active?.identity === identity
 
 const NEXT_PASS = "the next pass removes it; so does --repair"
@@ -224,13 +225,14 @@ const leftoverFindings = (examined: Examined, circumstances: Circumstances): Rea
       found.push(findingOf("temporary", { path, log, message, hint }))
     }
   }
+  const compressed = twinsIn(snapshot.segments)
   for (const segment of snapshot.segments) {
     const { path, stamp } = segment
     if (isActive(segment, snapshot)) {
       leftover("second-name", path, stamp, "it is the active file under a second name, from a rotation that was undone")
       continue
     }
-    const twin = twinOf(segment, snapshot)
+    const twin = twinOf(segment, compressed)
     const compared = twins.get(path)
     if (twin === undefined || compared === undefined) continue
     const { at, broken, bytes, relation } = compared
@@ -290,22 +292,25 @@ const held = ({ broken, bytes }: Comparison): string =>
   broken === null ? `it decodes to ${bytes} bytes` : `it doesn't decode after ${bytes} bytes (${broken})`
 
 /** The paths of plain segments and their twins, where the two could be compared: they are told of together. */
-const pairedIn = ({ snapshot, twins }: Examined): ReadonlySet<string> =>
-  new Set(
+const pairedIn = ({ snapshot, twins }: Examined): ReadonlySet<string> => {
+  const compressed = twinsIn(snapshot.segments)
+  return new Set(
     snapshot.segments.flatMap((segment) => {
-      const twin = twins.has(segment.path) ? twinOf(segment, snapshot) : undefined
+      const twin = twins.has(segment.path) ? twinOf(segment, compressed) : undefined
       return twin === undefined ? [] : [segment.path, twin.path]
     }),
   )
+}
 
 /** What came of reading the segments; of a pair that could be compared, the one that stays, which was read to its end for that. */
 const remaining = (examined: Examined): ReadonlyMap<string, Reading> => {
   const { readings, snapshot, twins } = examined
   const paired = pairedIn(examined)
   const left = new Map([...readings].filter(([path]) => !paired.has(path)))
+  const compressed = twinsIn(snapshot.segments)
   for (const segment of snapshot.segments) {
     const compared = twins.get(segment.path)
-    const twin = twinOf(segment, snapshot)
+    const twin = twinOf(segment, compressed)
     if (compared === undefined || twin === undefined) continue
     const verdict = verdictOf(compared)
     if (verdict === "plain-goes") left.set(twin.path, { _tag: "Whole", bytes: compared.bytes })
