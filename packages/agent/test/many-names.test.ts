@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   type Configured,
+  type CoreFact,
   definePlugin,
   type Entry,
   LogFiles,
@@ -14,7 +15,7 @@ import { Effect, Exit, Layer } from "effect"
 import * as z from "zod"
 import type { AgentShape } from "../src/agent.ts"
 import type { AgentOptions } from "../src/agent-options.ts"
-import { agentOf, pathOf, stage, types } from "./stage.ts"
+import { agentOf, pathOf, type Stage, stage, START, text, types } from "./stage.ts"
 import { workOf } from "./work.ts"
 
 const LOG = pathOf("a")
@@ -25,12 +26,12 @@ const stampOf = (second: number): string =>
 const directoryOf = (segments: number, { refuses = false, suffix = "" } = {}) => {
   const names = Array.from({ length: segments }, (_, at) => `${nameOf(LOG)}.${stampOf(at)}`)
   const all = suffix === "" ? names : names.flatMap((name) => [name, name + suffix])
-  const entries = new Map(
-    [nameOf(LOG), ...all].map((name, at): [string, Entry] => [
-      LOG.replace(nameOf(LOG), name),
-      { name, path: LOG.replace(nameOf(LOG), name), bytes: 1, modifiedMs: 0, identity: `1:${at}`, kind: "file" },
-    ]),
-  )
+  const entries = new Map<string, Entry>()
+  const add = (name: string): void => {
+    const path = LOG.replace(nameOf(LOG), name)
+    entries.set(path, { name, path, bytes: 1, modifiedMs: 0, identity: `1:${entries.size}`, kind: "file" })
+  }
+  for (const name of [nameOf(LOG), ...all]) add(name)
   const unused = () => Effect.die(new Error("nothing of this is to be done here"))
   const files: LogFilesShape = {
     glance: (_, into) => {
@@ -53,7 +54,7 @@ const directoryOf = (segments: number, { refuses = false, suffix = "" } = {}) =>
     compress: unused,
     matches: () => Effect.succeed(true),
   }
-  return { files, left: () => entries.size }
+  return { files, add: (second: number) => add(`${nameOf(LOG)}.${stampOf(second)}`) }
 }
 
 const guard = (verdict: Verdict): Configured =>
@@ -155,7 +156,7 @@ const NAMES = 2_000
 /** Twice as many names are twice the work; with a root of their number at each, as `withChange` has it, 2.8 times; with all of them, four times. */
 const AT_MOST = 3
 
-describe("twice as many segments", () => {
+describe("twice as many segments", { timeout: 120_000 }, () => {
   it.effect.each(CASES)("$title are no more than thrice the work", ({ act, directory = {}, options, tells }) =>
     Effect.gen(function* () {
       const workFor = (names: number) =>
@@ -178,6 +179,101 @@ describe("twice as many segments", () => {
       const once = yield* workFor(NAMES)
       const twice = yield* workFor(NAMES * 2)
       assert.isBelow(twice / once, AT_MOST, `${once} and ${twice} elements were gone through`)
+    }),
+  )
+})
+
+const scansIn = ({ events }: Stage) =>
+  events.flatMap(({ data, type }) =>
+    type === "Scanned" ? [data as Extract<CoreFact, { readonly type: "Scanned" }>["data"]] : [],
+  )
+
+describe("what a scan stores", { timeout: 120_000 }, () => {
+  const rotating = { ...policy, maxFiles: MANY }
+  const rotations = (segments: number, options: Partial<AgentOptions>) =>
+    Effect.gen(function* () {
+      const on = stage()
+      for (let second = 0; second < segments; second += 1) on.world.put(`${LOG}.${stampOf(second)}`, new Uint8Array(1))
+      on.world.openWriter(LOG, START)
+      const agent = yield* agentOf(on, () => ["a"], options)
+      for (let pass = 0; pass < 3; pass += 1) {
+        on.world.write(LOG, text.encode("twelve bytes"), START)
+        yield* agent.once
+      }
+      return types(on.events).filter((type) => type !== "Removed")
+    })
+
+  it.effect("is all of its files at each rotation, as long as they are few", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(
+        yield* rotations(5, { policy: rotating }),
+        Array.from({ length: 3 }, () => ["Scanned", "Rotated"]).flat(),
+      )
+    }),
+  )
+
+  it.effect("is not all of them again and again, where they are many", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* rotations(1_010, { policy: rotating }), [
+        "Scanned",
+        ...Array.from({ length: 3 }, () => "Rotated"),
+      ])
+    }),
+  )
+
+  it.effect("is all of them once as many events have come since: a fold has no more to go through than that", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* rotations(2_100, { policy: { ...policy, maxFiles: 1_020 } }), [
+        ...["Scanned", "Rotated"],
+        ...["Scanned", "Rotated"],
+        "Rotated",
+      ])
+    }),
+  )
+
+  /** The second scan of an agent that has had to do with each of the segments, and found one more. */
+  const secondScan = (segments: number, options: Partial<AgentOptions>, directory?: { readonly refuses?: boolean }) =>
+    Effect.gen(function* () {
+      const on = stage()
+      const { add, files } = directoryOf(segments, directory)
+      const ports = { ...on.ports, files: Layer.succeed(LogFiles, files) }
+      const agent = yield* agentOf({ ...on, ports }, () => ["a"], options)
+      yield* agent.once
+      add(segments)
+      yield* agent.once
+      return scansIn(on)[1]
+    })
+
+  it.effect("is what fails of a bounded number of segments, those that have failed longest", () =>
+    Effect.gen(function* () {
+      const scan = yield* secondScan(600, { policy }, { refuses: true })
+      assert.deepStrictEqual(
+        scan?.failing?.map(({ path }) => path),
+        Array.from({ length: 500 }, (_, second) => `${LOG}.${stampOf(second)}`),
+      )
+    }),
+  )
+
+  it.effect("is no more of what plugins told than an event may hold, and that of the newest segments", () =>
+    Effect.gen(function* () {
+      const telling: Configured = definePlugin({
+        name: "ship",
+        api: 1,
+        config: z.strictObject({}),
+        setup: () =>
+          Effect.succeed({
+            events: { "ship.Told": z.strictObject({ path: z.string(), text: z.string() }) },
+            beforeRemove: ({ record, segment }) =>
+              Effect.as(record({ type: "ship.Told", data: { path: segment.path, text: "x".repeat(16_000) } }), AWAY),
+          }),
+      })()
+      const scan = yield* secondScan(300, { policy: { ...policy, maxFiles: 2 }, plugins: [telling] })
+      const withHistory = scan?.files.filter(({ history }) => history !== undefined).map(({ name }) => name)
+      const known = Array.from({ length: 299 }, (_, second) => `${nameOf(LOG)}.${stampOf(second)}`)
+      const most = (4 * 1024 * 1024) / 16_000
+      assert.isAtMost(withHistory?.length ?? 0, Math.ceil(most))
+      assert.deepStrictEqual(withHistory, known.slice(-(withHistory?.length ?? 0)))
+      assert.isAbove(withHistory?.length ?? 0, most * 0.9)
     }),
   )
 })

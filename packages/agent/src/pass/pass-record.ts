@@ -25,10 +25,14 @@ import { factAttributes } from "./span.ts"
 import type { PassPorts, Scan, Tally, Watched } from "./watched.ts"
 
 /**
- * What a scan carries along of segments that are put off, those that have waited longest first: after an outage of a day there may be thousands,
+ * What a scan carries along of segments that are put off, or that fail, those that have waited longest first: after an outage of a day there may be thousands,
  * and every rotation stores a scan. A fold that begins there hears of the others when they are put off again.
  */
 const MAX_CARRIED = 500
+/** Characters that a scan carries along of what earlier events told of segments: an event is stored at a stretch, and no log is rotated meanwhile. */
+const MAX_CARRIED_HISTORY = 4 * 1024 * 1024
+/** What a scan names of more files than this isn't stored again with each rotation, if it is nothing new; see `#isToldOf`. */
+const MAX_REPEATED = 1_000
 
 /** What every error that reaches an operator carries. */
 export interface Explained {
@@ -72,10 +76,10 @@ export class PassRecord {
    */
   scanned(scan: Scan, rotates: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
+      const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
+      if (!this.isNews(scan.snapshot) && (!rotates || failing || this.#isToldOf())) return Effect.void
       // While it only observes, another rotates, and what that removes is no loss.
       const missing = this.watched.applied.mode === "observe" ? [] : missingOf(this.state, this.log.path, scan.stamps)
-      const failing = this.#isFailing("rotate") || this.#isFailing("reopen")
-      if (!this.isNews(scan.snapshot) && (!rotates || failing)) return Effect.void
       const { active } = scan.snapshot
       const activeBytes = active?.bytes ?? 0
       const segments = segmentsIn(scan.snapshot)
@@ -101,17 +105,38 @@ export class PassRecord {
       .map(([key, failure]) => ({ step: Activity.parse(key.slice(0, key.indexOf(" "))), ...failure }))
       // A scan that came about ends these.
       .filter(({ step }) => step !== "scan" && step !== "reopen")
+      .slice(0, MAX_CARRIED)
     return { ...(deferred.length === 0 ? {} : { deferred }), ...(failing.length === 0 ? {} : { failing }) }
   }
 
-  /** What is known of each segment goes along, for those who read the journal from this event on. */
+  /**
+   * Whether the files need not be told of again: they are many, and a fold that begins with the latest scan has fewer events to go through than that
+   * names files. Else a busy log beside a hundred thousand segments would, with megabytes at each rotation, push all others out of the journal.
+   */
+  #isToldOf(): boolean {
+    const files = this.state.files?.size ?? 0
+    return files > MAX_REPEATED && this.ports.recorder.sinceScan(this.log.path) < files
+  }
+
+  /**
+   * What is known of each segment goes along, for those who read the journal from this event on; of the newest, which stay longest, if it is too much.
+   * This agent knows the rest still, and the next one asks the guards again.
+   */
   #withHistories(files: ReturnType<typeof filesIn>): Extract<CoreFact, { type: "Scanned" }>["data"]["files"] {
     const active = nameOf(this.log.path)
-    return files.map((file) => {
-      const stamp = file.name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, file.name)
-      const history = stamp === null ? undefined : this.state.histories.get(stamp)
-      return history === undefined ? file : { ...file, history }
-    })
+    const { histories } = this.state
+    if (histories.size === 0) return files
+    let room = MAX_CARRIED_HISTORY
+    return files
+      .toReversed()
+      .map((file) => {
+        const stamp = file.name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, file.name)
+        const history = stamp === null ? undefined : histories.get(stamp)
+        if (history === undefined || room <= 0) return file
+        room -= JSON.stringify(history).length
+        return { ...file, history }
+      })
+      .toReversed()
   }
 
   /** Records what a policy in mode `observe` keeps from being done, if it is other than before. */
@@ -203,9 +228,10 @@ const segmentsIn = ({ active, segments }: Snapshot): Snapshot["segments"] =>
   segments.filter(({ identity }) => identity !== active?.identity)
 
 const filesIn = (snapshot: Snapshot): Array<{ name: string; bytes: number }> =>
-  [...segmentsIn(snapshot), ...snapshot.temporaries]
-    .map(({ bytes, path }) => ({ name: nameOf(path), bytes }))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  [
+    ...segmentsIn(snapshot).map(({ bytes, name }) => ({ name, bytes })),
+    ...snapshot.temporaries.map(({ bytes, path }) => ({ name: nameOf(path), bytes })),
+  ].toSorted((a, b) => (a.name < b.name ? -1 : 1))
 
 const told = (steps: ReadonlyArray<Step>) => ({
   steps: steps.map((step) => ({ step: stepName(step), path: pathOf(step) })),

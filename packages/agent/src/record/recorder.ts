@@ -45,6 +45,8 @@ export interface Cause {
 export interface Recorder {
   /** What the events of a log add up to; the initial state if there are none. */
   readonly state: (path: string) => LogState
+  /** How many events of a log have come since its latest `Scanned`; since the first, if there is none. */
+  readonly sinceScan: (path: string) => number
   /** Drops the state of a log that is gone. */
   readonly forget: (path: string) => void
   /** Drops the states of all logs but these. */
@@ -87,6 +89,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     const published = yield* PubSub.sliding<Envelope>(PUBLISHED)
     const lock = yield* Semaphore.make(1)
     const states = new Map<string, LogState>()
+    const sinceScan = new Map<string, number>()
     const waiting: Array<Unstored> = []
     /** Open, though what it holds may be still to be read: opened once more, it would be found locked, by ourselves. */
     let opened: JournalShape | null = null
@@ -96,7 +99,17 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
     let outage: { readonly retryAtMs: number; readonly error: JournalError } | null = null
 
     const apply = (event: Envelope): void => {
-      states.set(event.log.path, evolve(states.get(event.log.path) ?? initialState, event))
+      const { path } = event.log
+      states.set(path, evolve(states.get(path) ?? initialState, event))
+      sinceScan.set(path, event.type === "Scanned" ? 0 : (sinceScan.get(path) ?? 0) + 1)
+    }
+    const forget = (path: string): void => {
+      states.delete(path)
+      sinceScan.delete(path)
+    }
+    const forgetAll = (): void => {
+      states.clear()
+      sinceScan.clear()
     }
 
     const enqueue = Effect.fnUntraced(function* (log: Log, fact: Fact, cause: Cause) {
@@ -135,7 +148,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
       Effect.flatMap(ready.replay, (stored) => {
         journal = ready
         // A journal that could only be opened later tells of what was before: what waits comes after it, and carries its histories on.
-        states.clear()
+        forgetAll()
         for (const decoded of stored) if (decoded._tag === "Known") apply(decoded.event)
         return Effect.forEach(waiting.splice(0), (event) => {
           const { correlationId, mode, policy } = event.metadata
@@ -163,7 +176,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
 
     const replaced = (what: Replaced): Effect.Effect<string> => {
       // The new journal knows nothing: every log says again what it has, on its next pass.
-      states.clear()
+      forgetAll()
       return aboutJournal(
         what.reason,
         `${what.detail}; a new journal was begun${what.keptAs === null ? "" : `, the old one is kept as ${what.keptAs}`}`,
@@ -219,9 +232,10 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
 
     return {
       state: (path) => states.get(path) ?? initialState,
-      forget: (path) => void states.delete(path),
+      sinceScan: (path) => sinceScan.get(path) ?? 0,
+      forget,
       retain: (isKept) => {
-        for (const [path, { files }] of states) if (files !== null && !isKept(path)) states.delete(path)
+        for (const [path, { files }] of states) if (files !== null && !isKept(path)) forget(path)
       },
       record: (log, fact, cause) => Effect.tap(enqueue(log, fact, cause), () => flush),
       flush,
