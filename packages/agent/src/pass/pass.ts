@@ -44,13 +44,24 @@ const NOTHING: Upkeep = { steps: [], run: Effect.void, settled: false }
 /** A directory that changed less than this before its scan may change again within the same tick of the file system's clock. */
 const SETTLED_MS = 5_000
 
+/** Segments from which on going through all of them takes milliseconds: between one time and the next others get their turn. */
+const MANY = 4_096
+const othersFirst = ({ length }: { readonly length: number }): Effect.Effect<void> =>
+  length < MANY ? Effect.void : Effect.yieldNow
+
 export const scan = (ports: Pick<PassPorts, "files" | "plugins">, log: Log): Effect.Effect<Scan, LogFilesError> =>
-  Effect.map(ports.files.list(log.path), (listing) => {
-    const stamps = listing.entries.flatMap(({ name }) =>
+  Effect.gen(function* () {
+    const listing = yield* ports.files.list(log.path)
+    const active = nameOf(log.path)
+    yield* othersFirst(listing.entries)
+    const stamps = new Set<string>()
+    for (const { name } of listing.entries) {
       // A half-written file stands for no segment: it is removed, and its segment is there, or gone.
-      name.endsWith(TEMPORARY_SUFFIX) ? [] : (stampIn(nameOf(log.path), name) ?? []),
-    )
-    return { snapshot: snapshotOf(log, listing, ports.plugins.codecs), stamps: new Set(stamps) }
+      const stamp = name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(active, name)
+      if (stamp !== null) stamps.add(stamp)
+    }
+    yield* othersFirst(listing.entries)
+    return { snapshot: snapshotOf(log, listing, ports.plugins.codecs), stamps }
   })
 
 /** The steps that a pass would take now. */
@@ -138,17 +149,22 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     const seen = yield* scan(ports, log)
     const snapshot = afterLast(seen.snapshot, record.state.lastSegment)
     if (snapshot.obstacle !== null) return yield* notRegular(log.path, snapshot.obstacle)
+    const { segments } = snapshot
+    yield* othersFirst(segments)
     forgetGone(watched, seen)
     // It is back before the source was asked again.
     if (snapshot.active !== null) watched.dormant = false
     ports.holdings.put(watched, snapshot, limitsNow(ports, watched).writer, ({ name }) => isOurs(record, name))
+    yield* othersFirst(segments)
     const planned = feasible(record, yield* planNow(limitsNow(ports, watched), snapshot))
+    yield* othersFirst(segments)
     const observes = applied.mode === "observe"
     const excess = observes ? [] : planned.flatMap((step) => (step._tag === "Remove" ? [step.segment.stamp] : []))
     ports.waiting.retain(log.path, new Set(excess))
     const acts = observes ? record.wouldBeNews(planned) : yield* anyDue(record, planned)
     const attributes = passAttributes(log, applied, record.correlationId, planned)
     const span = acts || record.isNews(snapshot) ? yield* Effect.makeSpan("cordwood.pass", { attributes }) : null
+    yield* othersFirst(segments)
     const told = Effect.gen(function* () {
       yield* record.scanned(seen, !observes && planned.some(isRotation))
       if (observes) yield* record.planned(planned)

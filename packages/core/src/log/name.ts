@@ -14,15 +14,15 @@ export type RotatedName =
   | { readonly kind: "segment"; readonly stamp: Stamp; readonly suffix: string }
   | { readonly kind: "temporary"; readonly stamp: Stamp }
 
-const STAMP = /^\d{8}-\d{6}/
+const STAMP = /^\d{8}-\d{6}$/
 const STAMP_LENGTH = "YYYYMMDD-HHMMSS".length
 
-const restOf = (active: string, name: string): string | null =>
-  name.startsWith(`${active}.`) ? name.slice(active.length + 1) : null
-
 /** The stamp in a name that begins like one of this log's rotated files, whatever follows it; null where there is none. */
-export const stampIn = (active: string, name: string): Stamp | null =>
-  STAMP.exec(restOf(active, name) ?? "")?.[0] ?? null
+export const stampIn = (active: string, name: string): Stamp | null => {
+  if (name[active.length] !== "." || !name.startsWith(active)) return null
+  const stamp = name.slice(active.length + 1, active.length + 1 + STAMP_LENGTH)
+  return STAMP.test(stamp) ? stamp : null
+}
 
 /**
  * Reads the name of a file that lies beside the active file `active` (a name, not a path). `suffixes` are those of every

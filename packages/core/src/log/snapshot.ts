@@ -49,8 +49,10 @@ export interface Snapshot {
   readonly takenAtMs: number
 }
 
-const byName = (a: { readonly path: string }, b: { readonly path: string }): number =>
-  a.path < b.path ? -1 : a.path > b.path ? 1 : 0
+const byText =
+  <A>(textOf: (of: A) => string) =>
+  (a: A, b: A): number =>
+    textOf(a) < textOf(b) ? -1 : textOf(a) > textOf(b) ? 1 : 0
 
 /** Sorts a listing into what belongs to the log; everything else is left out, and so left alone. */
 export const snapshotOf = (log: Log, listing: Listing, codecs: ReadonlyArray<KnownCodec>): Snapshot => {
@@ -76,15 +78,16 @@ export const snapshotOf = (log: Log, listing: Listing, codecs: ReadonlyArray<Kno
     if (parsed.kind === "temporary") temporaries.push(file)
     else {
       const codec = codecs.find((known) => known.suffix === parsed.suffix)?.id ?? null
-      segments.push({ ...file, name, stamp: parsed.stamp, suffix: parsed.suffix, codec })
+      const { stamp, suffix } = parsed
+      segments.push({ path: file.path, bytes, modifiedMs, identity, name, stamp, suffix, codec })
     }
   }
   return {
     log,
     active: seen,
     obstacle,
-    segments: segments.toSorted(byName),
-    temporaries: temporaries.toSorted(byName),
+    segments: segments.toSorted(byText(({ name }) => name)),
+    temporaries: temporaries.toSorted(byText(({ path }) => path)),
     newestStamp,
     takenAtMs: listing.takenAtMs,
   }

@@ -94,6 +94,7 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
       const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
       const histories = new Map<Stamp, History>()
       for (const { history, name } of fact.data.files) {
+        if (history === undefined && state.histories.size === 0) continue
         const stamp = name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(nameOf(active), name)
         const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
         if (stamp !== null && known !== undefined) histories.set(stamp, known)
