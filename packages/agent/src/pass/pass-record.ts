@@ -49,6 +49,8 @@ export class PassRecord {
   /** What failed last in this pass. */
   lastFailure: Explained | null = null
   #causationId: string | null = null
+  /** What `filesIn` made of the last snapshot that it was asked of: of many files it is asked for several times a pass. */
+  #files: { readonly of: Snapshot; readonly files: ReturnType<typeof filesIn> } | null = null
 
   constructor(ports: PassPorts, watched: Watched, tally: Tally) {
     this.ports = ports
@@ -88,7 +90,7 @@ export class PassRecord {
       return Effect.andThen(
         Effect.forEach(missing, (fact) => this.#record(fact), { discard: true }),
         Effect.suspend(() => {
-          const files = this.#withHistories(filesIn(scan.snapshot))
+          const files = this.#withHistories(this.#filesIn(scan.snapshot))
           const data = { activeBytes, segments: segments.length, totalBytes, files, ...this.#carriedOn() }
           return Effect.map(this.#record({ type: "Scanned", data }), (id) => {
             this.#causationId = id
@@ -125,7 +127,7 @@ export class PassRecord {
   #withHistories(files: ReturnType<typeof filesIn>): Extract<CoreFact, { type: "Scanned" }>["data"]["files"] {
     const active = nameOf(this.log.path)
     const { histories } = this.state
-    if (histories.size === 0) return files
+    if (histories.size === 0) return [...files]
     let room = MAX_CARRIED_HISTORY
     return files
       .toReversed()
@@ -158,11 +160,16 @@ export class PassRecord {
   /** Whether the files are others than the events so far add up to, or an earlier failure is seen to be over. */
   isNews(snapshot: Snapshot): boolean {
     const { files } = this.state
-    const found = filesIn(snapshot)
+    const found = this.#filesIn(snapshot)
     if (files === null || files.size !== found.length || found.some(({ name }) => !files.has(name))) return true
     // Nobody is to be told any more once the writer has ended.
     const isOver = snapshot.active !== null || this.watched.writer !== "running"
     return isOver && (this.#isFailing("scan") || this.#isFailing("reopen"))
+  }
+
+  #filesIn(snapshot: Snapshot): ReturnType<typeof filesIn> {
+    if (this.#files?.of !== snapshot) this.#files = { of: snapshot, files: filesIn(snapshot) }
+    return this.#files.files
   }
 
   #isFailing(step: Activity): boolean {
@@ -227,7 +234,7 @@ export class PassRecord {
 const segmentsIn = ({ active, segments }: Snapshot): Snapshot["segments"] =>
   segments.filter(({ identity }) => identity !== active?.identity)
 
-const filesIn = (snapshot: Snapshot): Array<{ name: string; bytes: number }> =>
+const filesIn = (snapshot: Snapshot): ReadonlyArray<{ name: string; bytes: number }> =>
   [
     ...segmentsIn(snapshot).map(({ bytes, name }) => ({ name, bytes })),
     ...snapshot.temporaries.map(({ bytes, path }) => ({ name: nameOf(path), bytes })),

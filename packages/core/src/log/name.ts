@@ -14,15 +14,21 @@ export type RotatedName =
   | { readonly kind: "segment"; readonly stamp: Stamp; readonly suffix: string }
   | { readonly kind: "temporary"; readonly stamp: Stamp }
 
-const STAMP = /^\d{8}-\d{6}$/
-const STAMP_LENGTH = "YYYYMMDD-HHMMSS".length
+const STAMP = "YYYYMMDD-HHMMSS"
+const STAMP_LENGTH = STAMP.length
 
 /** The stamp in a name that begins like one of this log's rotated files, whatever follows it; null where there is none. */
 export const stampIn = (active: string, name: string): Stamp | null => {
   if (name[active.length] !== "." || !name.startsWith(active)) return null
-  const stamp = name.slice(active.length + 1, active.length + 1 + STAMP_LENGTH)
-  return STAMP.test(stamp) ? stamp : null
+  const from = active.length + 1
+  // Digit by digit, and not by an expression: there may be a hundred thousand names.
+  for (let at = 0; at < STAMP_LENGTH; at += 1) {
+    const code = name.charCodeAt(from + at)
+    if (STAMP[at] === "-" ? code !== DASH : !(code >= ZERO && code <= NINE)) return null
+  }
+  return name.slice(from, from + STAMP_LENGTH)
 }
+const [DASH, ZERO, NINE] = [0x2d, 0x30, 0x39]
 
 /**
  * Reads the name of a file that lies beside the active file `active` (a name, not a path). `suffixes` are those of every
@@ -30,7 +36,15 @@ export const stampIn = (active: string, name: string): Stamp | null => {
  */
 export const parseRotatedName = (active: string, name: string, suffixes: Iterable<string>): RotatedName | null => {
   const stamp = stampIn(active, name)
-  if (stamp === null) return null
+  return stamp === null ? null : rotatedName(active, name, stamp, suffixes)
+}
+/** What `parseRotatedName` reads, of a name whose stamp is known already. */
+export const rotatedName = (
+  active: string,
+  name: string,
+  stamp: Stamp,
+  suffixes: Iterable<string>,
+): RotatedName | null => {
   const tail = name.slice(active.length + 1 + STAMP_LENGTH)
   if (tail === TEMPORARY_SUFFIX) return { kind: "temporary", stamp }
   if (tail === "") return { kind: "segment", stamp, suffix: "" }

@@ -1,6 +1,6 @@
 /** What one scan of a log saw. Pure: a listing of the log's directory goes in, a snapshot comes out. */
 import { besideOf, nameOf, type Log } from "./log.ts"
-import { parseRotatedName, stampIn, type Stamp } from "./name.ts"
+import { rotatedName, stampIn, type Stamp } from "./name.ts"
 
 /** A file as it was when looked at. `identity`, `<device>:<inode>`, tells it from another file of the same name, and where it lies from elsewhere. */
 export interface FileSeen {
@@ -57,6 +57,7 @@ const byText =
 /** Sorts a listing into what belongs to the log; everything else is left out, and so left alone. */
 export const snapshotOf = (log: Log, listing: Listing, codecs: ReadonlyArray<KnownCodec>): Snapshot => {
   const active = nameOf(log.path)
+  const directory = besideOf(log.path, "")
   const suffixes = codecs.map((codec) => codec.suffix)
   const segments: Array<Segment> = []
   const temporaries: Array<FileSeen> = []
@@ -65,7 +66,7 @@ export const snapshotOf = (log: Log, listing: Listing, codecs: ReadonlyArray<Kno
   let newestStamp: Stamp | null = null
   for (const entry of listing.entries) {
     const { bytes, identity, kind, modifiedMs, name } = entry
-    const file: FileSeen = { path: besideOf(log.path, name), bytes, modifiedMs, identity }
+    const file: FileSeen = { path: directory + name, bytes, modifiedMs, identity }
     if (name === active) {
       if (kind === "file") seen = file
       else obstacle = kind
@@ -73,7 +74,7 @@ export const snapshotOf = (log: Log, listing: Listing, codecs: ReadonlyArray<Kno
     }
     const stamp = stampIn(active, name)
     if (stamp !== null && (newestStamp === null || stamp > newestStamp)) newestStamp = stamp
-    const parsed = kind === "file" ? parseRotatedName(active, name, suffixes) : null
+    const parsed = kind === "file" && stamp !== null ? rotatedName(active, name, stamp, suffixes) : null
     if (parsed === null) continue
     if (parsed.kind === "temporary") temporaries.push(file)
     else {

@@ -78,12 +78,16 @@ export const missingOf = (
   { files }: LogState,
   active: string,
   stamps: ReadonlySet<Stamp>,
-): ReadonlyArray<Extract<CoreFact, { readonly type: "Removed" }>> =>
-  [...(files ?? [])].flatMap(([name, bytes]) => {
-    const stamp = stampIn(nameOf(active), name)
-    if (stamp === null || stamps.has(stamp) || name.endsWith(TEMPORARY_SUFFIX)) return []
-    return [{ type: "Removed", data: { path: besideOf(active, name), bytes, reason: "missing" } }]
-  })
+): ReadonlyArray<Extract<CoreFact, { readonly type: "Removed" }>> => {
+  const own = nameOf(active)
+  const missing: Array<Extract<CoreFact, { readonly type: "Removed" }>> = []
+  for (const [name, bytes] of files ?? []) {
+    const stamp = stampIn(own, name)
+    if (stamp === null || stamps.has(stamp) || name.endsWith(TEMPORARY_SUFFIX)) continue
+    missing.push({ type: "Removed", data: { path: besideOf(active, name), bytes, reason: "missing" } })
+  }
+  return missing
+}
 
 export const NO_HISTORY: History = { rotated: null, told: [] }
 
@@ -91,9 +95,10 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
   const active = log.path
   switch (fact.type) {
     case "Scanned": {
-      const files = new Map(fact.data.files.map(({ bytes, name }) => [name, bytes]))
+      const files = new Map<string, number>()
       const histories = new Map<Stamp, History>()
-      for (const { history, name } of fact.data.files) {
+      for (const { bytes, history, name } of fact.data.files) {
+        files.set(name, bytes)
         if (history === undefined && state.histories.size === 0) continue
         const stamp = name.endsWith(TEMPORARY_SUFFIX) ? null : stampIn(nameOf(active), name)
         const known = stamp === null ? undefined : (history ?? state.histories.get(stamp))
