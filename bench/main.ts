@@ -17,12 +17,13 @@ import { BUNDLE, demandBundle } from "./src/load/daemon.ts"
 import { machine, machineLine } from "./src/measure/machine.ts"
 import { asJsonLines, asMarkdown, asTable } from "./src/measure/report.ts"
 import { memoryBench } from "./src/memory.ts"
+import { names } from "./src/names.ts"
 import { overshoot } from "./src/overshoot.ts"
 import { shipping } from "./src/shipping.ts"
 import { start } from "./src/start.ts"
 import { tracing } from "./src/tracing.ts"
 
-const ALL: ReadonlyArray<Bench> = [start, idle, cost, codecs, memoryBench, latency, overshoot, shipping, tracing]
+const ALL: ReadonlyArray<Bench> = [start, idle, cost, codecs, memoryBench, latency, overshoot, names, shipping, tracing]
 const CORPUS_BYTES = 128e6
 const SEED = 1
 const WRONG_USAGE = 64

@@ -9,6 +9,8 @@ import { REOPEN_SIGNAL } from "./writer-plan.ts"
 /** What the package's `bin` runs. */
 export const BUNDLE = fileURLToPath(new URL("../../../packages/agent/dist/cordwood.js", import.meta.url))
 
+const HELD = new URL("held.ts", import.meta.url).href
+
 export const demandBundle = (bundle: string): void => {
   if (!existsSync(bundle)) throw new Error(`there is no bundle at ${bundle}: npm run build makes it`)
 }
@@ -23,6 +25,8 @@ export interface DaemonPlan {
   readonly policy?: Readonly<Record<string, string | number>>
   readonly workers?: number
   readonly interval?: string
+  /** A file for how long its event loop was held; see held.ts. */
+  readonly heldSays?: string
 }
 
 /** Writes the configuration; everything it doesn't name has its default. */
@@ -56,8 +60,14 @@ export const startDaemon = (children: Children, plan: DaemonPlan): Daemon => {
   const config = configure(plan)
   const said = join(plan.home, "messages")
   const messages = openSync(said, "a")
+  const { heldSays } = plan
+  const [watched, env] =
+    heldSays === undefined ? [[], process.env] : [["--import", HELD], { ...process.env, HELD_SAYS: heldSays }]
   const child = children.add(
-    spawn(process.execPath, [plan.bundle, "run", "--config", config], { stdio: ["ignore", "ignore", messages] }),
+    spawn(process.execPath, [...watched, plan.bundle, "run", "--config", config], {
+      env,
+      stdio: ["ignore", "ignore", messages],
+    }),
   )
   closeSync(messages)
   if (child.pid === undefined) throw new Error("the daemon can't be started")
