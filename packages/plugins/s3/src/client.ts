@@ -135,7 +135,9 @@ export const connect = (config: Config): Effect.Effect<S3, S3Failure, Scope.Scop
       Metadata: { ...metadata },
       ...chosen(config, nowMs),
     })
-    const condition = (replaces: Replaces) => (replaces === null ? { IfNoneMatch: "*" } : { IfMatch: replaces })
+    // Without its quotes, as AWS's examples of conditional writes have it: some servers (radosgw) take them for a part of the ETag.
+    const condition = (replaces: Replaces) =>
+      replaces === null ? { IfNoneMatch: "*" } : { IfMatch: replaces.replaceAll('"', "") }
 
     return {
       place,

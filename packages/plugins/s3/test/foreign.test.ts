@@ -153,6 +153,17 @@ describe.skipIf("missing" in started)("on radosgw", () => {
     expect(node.recorded.map(({ type }) => type)).toEqual(["s3.Conflict"])
   })
 
+  it("what says that it is the segment and isn't whole is replaced, be it by one request or by parts", async () => {
+    for (const bytes of [crLines(1_000), crLines(5 * MiB + 1)]) {
+      const damaged = Buffer.from(bytes)
+      damaged[500]! ^= 1
+      const Metadata = { "cordwood-raw-sha256": sha256(bytes) }
+      await witness.send(new PutObjectCommand({ Bucket: foreign.bucket, Key: keyFor(bytes), Body: damaged, Metadata }))
+      expect(await (await start()).ask({ bytes })).toEqual(Allow)
+      expect((await stored(keyFor(bytes))).equals(bytes)).toBe(true)
+    }
+  })
+
   it("an interrupted upload is aborted", async () => {
     const node = await start({ concurrency: 1 })
     const file: File = { bytes: crLines(11 * MiB) }
