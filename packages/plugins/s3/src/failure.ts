@@ -6,7 +6,7 @@ import { Data } from "effect"
 
 /**
  * `unreachable`: no answer. `unavailable`: S3 says that it can't now. `setup`: what is configured, here or there, doesn't allow it. `exists`: the
- * key is taken. `contended`: somebody else writes to the key. `damaged`: what arrived is not what was sent. `gone`: no such upload.
+ * key is taken. `contended`: somebody else writes to the key. `damaged`: what arrived is not what was sent. `gone`: no such upload, or no object any more.
  * `rejected`: S3 doesn't take the request as it is. `slow`: over the segment's time.
  */
 export type FailureKind =
@@ -145,6 +145,11 @@ const KNOWN: Readonly<Record<string, Known>> = {
     kind: "contended",
     what: "somebody else changes the same thing",
     hint: "it is tried again by itself",
+  },
+  NoSuchKey: {
+    kind: "gone",
+    what: "the object was removed meanwhile",
+    hint: "see whether somebody, or a lifecycle rule, removes objects too early",
   },
   NoSuchUpload: {
     kind: "gone",

@@ -15,6 +15,7 @@ const faults: ReadonlyArray<FaultKind> = [
   { kind: "status", status: 500, code: "InternalError" },
   { kind: "status", status: 409, code: "ConditionalRequestConflict" },
   { kind: "status", status: 400, code: "BadDigest" },
+  { kind: "status", status: 404, code: "NoSuchKey" },
   { kind: "status", status: 400, code: "RequestTimeout" },
   { kind: "reset", when: "before-body" },
   { kind: "reset", when: "mid-body" },
