@@ -132,6 +132,7 @@ test("every entry point can be imported, and each file it names is there", async
     "@cordwood/plugin-gzip",
     "@cordwood/plugin-otel",
     "@cordwood/plugin-s3",
+    "@cordwood/plugin-s3/testing",
     "@cordwood/plugin-zstd",
   ])
 })
