@@ -5,7 +5,7 @@
  */
 import type { Change, World } from "@cordwood/core/testing"
 import type { Entry } from "./kept-journal.ts"
-import type { ObjectStore } from "./object-store.ts"
+import type { StoredObject } from "./object-store.ts"
 
 /** What was promised, in a few words each. */
 export type Guarantee =
@@ -104,6 +104,9 @@ interface Copy {
 const WEIGHED_WITHIN_MS = 20_000
 /** What nobody has written to for so long goes when its turn has come. */
 const AT_REST_MS = 2_000
+/** A segment that was let go, as the store had it, goes so many acts later, and so many milliseconds: meanwhile the store may lose it. */
+const ACTS = 4
+const ANSWERED_MS = 1_000
 const ACTIVE = "the active file"
 const latin = new TextDecoder("latin1")
 const textOf = (bytes: Uint8Array): string => latin.decode(bytes)
@@ -126,6 +129,12 @@ export const unpacked = (bytes: Uint8Array): string | null => {
   return text + textOf(bytes.subarray(13 + before + 4 * records, bytes.length - 4))
 }
 
+/** What the store has, and what it had. */
+interface Stored {
+  readonly objects: ReadonlyMap<string, StoredObject>
+  readonly lost: ReadonlyArray<StoredObject>
+}
+
 export interface Case {
   readonly world: World
   readonly maxFiles: number
@@ -140,12 +149,14 @@ export interface Case {
   readonly listedWithinMs: number
   /** Nothing keeps a removal from coming about at once, so that of each log the oldest segment goes first, and of each container what the earliest left. */
   readonly inOrder: boolean
-  readonly store: ObjectStore | null
+  readonly store: Stored | null
   readonly incarnation: () => number
   /** Of the codec in use; null: segments stay as they are. */
   readonly suffix: string | null
   /** Whether what is closed is to be shipped before it must go. */
   readonly isEarly: boolean
+  /** The longest that an act on the disk takes, milliseconds. */
+  readonly slowestMs: number
 }
 
 export class Account {
@@ -316,8 +327,9 @@ export class Account {
       this.#broken("only what a limit has no room for is removed", path, detail)
     }
     if (reasons.size === 1 && reasons.has("pressure")) this.#isPressing = false
-    const { store } = this.#case
-    if (store !== null && !isStored(store, `${ledger.path}/${stamp}/`, text)) {
+    const { nowMs, slowestMs, store } = this.#case
+    const sinceMs = nowMs() - ACTS * slowestMs - ANSWERED_MS
+    if (store !== null && !isStored(store, ledger.path, stamp, text, sinceMs)) {
       this.#broken("nothing is removed before it is shipped", path, `the store doesn't have its ${text.length} bytes`)
     }
   }
@@ -577,7 +589,7 @@ export class Account {
     const unshipped =
       store === null || !isEarly
         ? undefined
-        : pieces.find(({ stamp, text }) => text !== "" && !isStored(store, `${path}/${stamp}/`, text))
+        : pieces.find(({ stamp, text }) => text !== "" && !isStored(store, path, stamp, text))
     if (unshipped !== undefined) return `${unshipped.stamp} isn't shipped`
     return null
   }
@@ -605,7 +617,7 @@ export class Account {
     const unshipped =
       store === null || !isEarly
         ? undefined
-        : segments.find(({ stamp, text }) => text !== "" && !isStored(store, `${path}/${stamp}/`, text))
+        : segments.find(({ stamp, text }) => text !== "" && !isStored(store, path, stamp, text))
     return unshipped === undefined ? null : `${unshipped.stamp} isn't shipped`
   }
   /** Which limit that logs share isn't kept by then, though something may go for it; null: none. With a path, a colon and a space before it. */
@@ -728,7 +740,11 @@ const stampOf = (active: string, name: string): string | null => {
 const isTemporary = (active: string, name: string): boolean =>
   name.startsWith(`${active}.`) && /^\.\d{8}-\d{6}\.tmp$/.test(name.slice(active.length))
 
-const isStored = (store: ObjectStore, prefix: string, text: string): boolean => {
-  const object = store.objects.get(`${prefix}${text.length}`)
-  return object !== undefined && textOf(object) === text
-}
+/** Whether the store has a segment; or had it when an agent was last told so, at `sinceMs` or later, and has lost it by now. */
+const isStored = (store: Stored, path: string, stamp: string, text: string, sinceMs: number = -Infinity): boolean =>
+  [...store.objects.values(), ...store.lost.filter(({ seenMs }) => seenMs >= sinceMs)].some(
+    ({ bytes, key, metadata }) =>
+      metadata["cordwood-path"] === path &&
+      metadata["cordwood-stamp"] === stamp &&
+      (key.endsWith(".packed") ? unpacked(bytes) : textOf(bytes)) === text,
+  )

@@ -18,7 +18,7 @@ export const agentSubject: Subject = {
   name: "Cordwood",
   keepsRecords: true,
   minds: true,
-  run: ({ foundFree, journal, newId, scenario, source, store, world }: Node) =>
+  run: ({ foundFree, isDead, journal, newId, scenario, source, store, world }: Node) =>
     Effect.scoped(
       Effect.flatMap(
         Layer.build(
@@ -28,7 +28,7 @@ export const agentSubject: Subject = {
               policy: scenario.policy,
               plugins: [
                 packing,
-                ...(store === null ? [] : [shipping(store, { early: scenario.shipping?.early === true })]),
+                ...(store === null || scenario.shipping === null ? [] : [shipping(store, scenario.shipping, isDead)]),
               ],
               interval: `${scenario.intervalMs}ms`,
               workers: scenario.workers,

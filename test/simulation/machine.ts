@@ -2,7 +2,8 @@
  * The computer that a simulation runs on: one processor, a clock that never goes back and a time of day that may, and processes that can be killed
  * between any two of their instructions. Time passes only here, and only when there is nothing left to do now. Knows nothing of logs.
  */
-import { Clock, Context, Duration, Effect, Logger, References, Scheduler } from "effect"
+import { Clock, Context, Duration, Effect, Logger, Random, References, Scheduler } from "effect"
+import type { Chance } from "./chance.ts"
 
 interface Timer {
   readonly atMs: number
@@ -26,8 +27,12 @@ export class Machine {
   /** Called between any two tasks. */
   between: () => void = () => undefined
 
-  constructor(startMs: number) {
+  /** What its programs draw by lot. */
+  readonly chance: Chance
+
+  constructor(startMs: number, chance: Chance) {
     this.wallAheadMs = startMs
+    this.chance = chance
   }
   get nowMs(): number {
     return this.#nowMs
@@ -172,12 +177,17 @@ export class Process {
         })
       },
     }
+    const random: Random.Random = {
+      nextIntUnsafe: () => Math.floor((machine.chance.next() * 2 - 1) * Number.MAX_SAFE_INTEGER),
+      nextDoubleUnsafe: () => machine.chance.next(),
+    }
     const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
       this.#log(`${logLevel.toLowerCase()}: ${(Array.isArray(message) ? message : [message]).map(String).join(" ")}`)
     })
     return Context.empty().pipe(
       Context.add(Scheduler.Scheduler, scheduler),
       Context.add(Clock.Clock, clock),
+      Context.add(Random.Random, random),
       Context.add(Logger.CurrentLoggers, new Set([logger])),
       // Spans cost a tenth of a run, and nobody looks at them.
       Context.add(References.TracerEnabled, false),

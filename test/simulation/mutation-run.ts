@@ -15,7 +15,7 @@ const MUTATIONS = fileURLToPath(new URL("mutations/", import.meta.url))
 const MOST_SEEDS = 2_000
 /** What is not caught by then counts as not caught, milliseconds. */
 const LIMIT_MS = 15 * 60_000
-const PACKAGES = ["core", "agent", "fs-adapter", "plugins/gzip"]
+const PACKAGES = ["core", "agent", "fs-adapter", "plugins/gzip", "plugins/s3"]
 
 export interface Mutation {
   readonly name: string

@@ -16,6 +16,8 @@ export interface Node {
   /** To be told of every answer to how much is free on the disk, in bytes, before the program is. */
   readonly foundFree: (bytes: number) => void
   readonly newId: () => string
+  /** Whether the program of this incarnation is no more. */
+  readonly isDead: () => boolean
   /** What a clock on the wall shows: it knows of time zones and of daylight saving, as only people should. */
   readonly localMs: () => number
 }

@@ -1,6 +1,6 @@
 /** What a person is told of a failing seed: what broke, the story of the smallest scenario that breaks it, and how to see it again. Runs nothing. */
 import type { Violation } from "./account.ts"
-import type { Scenario } from "./scenario.ts"
+import type { Scenario, Shipping } from "./scenario.ts"
 import type { Shrunk } from "./shrink.ts"
 
 /** A story longer than this shows its beginning and its end. */
@@ -21,6 +21,7 @@ const scenarioText = (scenario: Scenario): ReadonlyArray<string> => {
     `${mode === "run" ? "a daemon" : "a pass at every interval, each by an agent of its own"}; ${
       shipping === null ? "nothing is shipped" : shipping.early ? "shipped as soon as closed" : "shipped before it goes"
     }; an act takes up to ${slowestMs} ms; ${durationMs / 1_000} s`,
+    ...(shipping === null ? [] : [shippingText(shipping)]),
     ...containers.map(
       ({ lateMs, name, reopens, speeds }) =>
         `container ${name}, ${reopens === "prompt" ? "reopens at once" : `goes on with the old file for ${lateMs} ms`}: ${speeds
@@ -29,6 +30,13 @@ const scenarioText = (scenario: Scenario): ReadonlyArray<string> => {
     ),
     `${happenings.length} things happen`,
   ]
+}
+
+const shippingText = (shipping: Shipping): string => {
+  const { attempts, breaker, compresses, concurrency, hides, keeps, limitMs, partSize, patienceMs } = shipping
+  const parts = partSize === null ? "in one request" : `parts of ${partSize} bytes, ${concurrency} at a time`
+  const limit = limitMs === null ? "" : `; the guard gets ${limitMs} ms`
+  return `S3 keeps ${keeps}${hides ? ", and lists nothing" : ""}; ${parts}${compresses ? ", compressed" : ""}; ${attempts} attempts of ${patienceMs} ms; pauses ${breaker.cooldownMs} ms after ${breaker.failures} failures${limit}`
 }
 
 export const failureText = (

@@ -82,7 +82,7 @@ export const run = async (scenario: Scenario, options: RunOptions = {}): Promise
 class Simulation {
   readonly #scenario: Scenario
   readonly #subject: Subject
-  readonly #machine = new Machine(START_MS)
+  readonly #machine: Machine
   readonly #world = new World()
   readonly #chance: Chance
   readonly #store: ObjectStore | null
@@ -113,7 +113,18 @@ class Simulation {
     this.#subject = subject
     this.#tells = tellsStory
     this.#chance = new Chance(scenario.seed ^ 0x5eed)
-    this.#store = scenario.shipping === null ? null : new ObjectStore()
+    const machine = new Machine(START_MS, new Chance(scenario.seed ^ 0xd1ce))
+    this.#machine = machine
+    this.#store =
+      scenario.shipping === null
+        ? null
+        : new ObjectStore(scenario.shipping, {
+            after: (waitMs, run) => machine.after(waitMs, run),
+            nowMs: () => machine.nowMs,
+            chance: new Chance(scenario.seed ^ 0x53),
+            crash: () => this.#world.crash(),
+            tell: (what) => this.#tell("store", what),
+          })
     const world = this.#world
     this.#journal = new KeptJournal({
       incarnation: () => world.incarnation,
@@ -142,6 +153,7 @@ class Simulation {
         scenario.slowestMs === 0 &&
         scenario.happenings.every(({ _tag }) => _tag === "ContainerRestart" || _tag === "ContainerStop"),
       isEarly: scenario.shipping?.early === true,
+      slowestMs: scenario.slowestMs,
     })
     world.onChange((change) => this.#account.changed(change, this.#actor))
     world.faults = (operation, path) => this.#fault(operation, path)
@@ -305,7 +317,7 @@ class Simulation {
     this.#isReadOnly = false
     this.#isRuntimeDown = false
     this.#journal.mood = "well"
-    if (this.#store !== null) this.#store.mood = "well"
+    this.#store?.heal()
     if (this.#isPowerOff) this.#powerOn()
     // What hangs in the kernel hangs until the machine, or at least the program, is started anew.
     if (this.#hangs) this.#kill(0, "killed, as it hangs")
@@ -335,6 +347,7 @@ class Simulation {
         source: () => this.#source(),
         foundFree: (bytes) => this.#account.foundFree(bytes),
         localMs: () => this.#machine.wallMs + this.#zoneMs,
+        isDead: () => !process.isAlive,
         newId: () => `00000000-0000-4000-8000-${String((this.#ids += 1)).padStart(12, "0")}`,
       }),
       (ok, cause) => this.#agentEnded(process, ok, cause),
@@ -644,6 +657,12 @@ class Simulation {
         this.#later(happening.forMs, "the store is well", () => {
           if (this.#store !== null) this.#store.mood = "well"
         })
+        break
+      case "StoreBlow":
+        this.#store?.strike(happening)
+        break
+      case "StoreEmptied":
+        this.#store?.empty()
         break
       case "RuntimeDown":
         this.#isRuntimeDown = true

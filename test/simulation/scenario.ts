@@ -5,7 +5,7 @@
 import type { Operation } from "@cordwood/core/testing"
 import { Chance } from "./chance.ts"
 import type { JournalMood } from "./kept-journal.ts"
-import type { Mood } from "./object-store.ts"
+import type { Blow, Mood, Request, Traits } from "./object-store.ts"
 import { RECORD_BYTES } from "./records.ts"
 
 /** From a moment on the writer writes so many records at a time, so often. */
@@ -47,6 +47,8 @@ export type Happening = { readonly atMs: number } & (
   | { readonly _tag: "Journal"; readonly mood: JournalMood; readonly forMs: number }
   | { readonly _tag: "JournalLost"; readonly isNoticed: boolean }
   | { readonly _tag: "Store"; readonly mood: Mood; readonly forMs: number }
+  | ({ readonly _tag: "StoreBlow" } & Blow)
+  | { readonly _tag: "StoreEmptied" }
   | { readonly _tag: "RuntimeDown"; readonly forMs: number }
   | { readonly _tag: "ContainerRestart"; readonly name: string; readonly downMs: number }
   | { readonly _tag: "ContainerStop"; readonly name: string }
@@ -55,6 +57,20 @@ export type Happening = { readonly atMs: number } & (
   | { readonly _tag: "Taken"; readonly name: string }
 )
 export type Foreign = "backup" | "unknown-suffix" | "future" | "link" | "directory" | "pipe"
+
+/** How segments are shipped, and to what. */
+export interface Shipping extends Traits {
+  /** As soon as a segment is closed. */
+  readonly early: boolean
+  /** Bytes; null: nothing is as large as what goes in parts. */
+  readonly partSize: number | null
+  readonly concurrency: number
+  /** Plain segments are compressed on their way. */
+  readonly compresses: boolean
+  readonly breaker: { readonly failures: number; readonly cooldownMs: number }
+  /** How long the guard may take to answer, milliseconds; null: as long as it asks for. */
+  readonly limitMs: number | null
+}
 
 export interface Scenario {
   readonly seed: number
@@ -74,8 +90,8 @@ export interface Scenario {
   readonly forgets: boolean
   readonly intervalMs: number
   readonly workers: number
-  /** Null: nothing is shipped. `early`: as soon as a segment is closed. */
-  readonly shipping: { readonly early: boolean } | null
+  /** Null: nothing is shipped. */
+  readonly shipping: Shipping | null
   /** `run`: as a daemon. `once`: a pass at every interval, each by an agent of its own. */
   readonly mode: "run" | "once"
   /** The longest that an act on the disk takes, milliseconds; most take far less. */
@@ -94,6 +110,7 @@ export const START_MS = Date.parse("2026-09-09T04:33:10Z")
 const HOUR_MS = 3_600_000
 const SHARED = 0x5a4ed
 const SCARCE = 0xc4a54
+const SHIPS = 0x53417
 
 export const scenarioOf = (seed: number): Scenario => {
   const chance = new Chance(seed ^ SCARCE)
@@ -157,7 +174,8 @@ const anyOf = (seed: number): Scenario => {
   const maxSize = chance.one([10, 20, 40, 80]) * RECORD_BYTES
   const names = ["a", "b", "c"].slice(0, chance.one([1, 1, 1, 2, 2, 3]))
   const containers = names.map((name) => containerOf(chance, name, maxSize, durationMs))
-  const shipping = chance.percent(40) ? { early: chance.percent(50) } : null
+  const ships = new Chance(seed ^ SHIPS)
+  const shipping = chance.percent(40) ? { early: chance.percent(50), ...shippingOf(ships, maxSize) } : null
   const calm = chance.percent(5)
   const amount = calm ? 0 : chance.one([1, 2, 3, 5, 8, 13])
   const happenings = Array.from({ length: amount }, () =>
@@ -167,6 +185,10 @@ const anyOf = (seed: number): Scenario => {
   const room = shared.one([1.5, 2, 3, 4])
   const restarts = shared.percent(calm ? 20 : 45) ? shared.between(1, 5) : 0
   const more = Array.from({ length: restarts }, () => restartOf(shared, shared.below(durationMs), names))
+  const outages = shipping === null || calm || ships.percent(30) ? 0 : ships.between(1, 5)
+  const troubles = Array.from({ length: outages }, () =>
+    outageOf(ships, ships.below(durationMs), shipping?.partSize === null),
+  )
   return {
     seed,
     policy: {
@@ -182,7 +204,7 @@ const anyOf = (seed: number): Scenario => {
     slowestMs: calm ? 0 : chance.one([0, 0, 5, 50, 500, 2_000]),
     reopenLimitMs: chance.one([10_000, 90_000]),
     containers,
-    happenings: [...happenings, ...more].toSorted((a, b) => a.atMs - b.atMs),
+    happenings: [...happenings, ...more, ...troubles].toSorted((a, b) => a.atMs - b.atMs),
     durationMs,
     capacityBytes: shared.percent(limits.pressure === undefined ? 10 : 70) ? names.length * maxSize * room : null,
     isOnePod: shared.percent(50),
@@ -196,6 +218,41 @@ const restartOf = (chance: Chance, atMs: number, names: ReadonlyArray<string>): 
   name: names[chance.below(names.length)] ?? "a",
   downMs: chance.one([0, 200, 1_000, 4_000]),
 })
+
+const shippingOf = (chance: Chance, maxSize: number): Omit<Shipping, "early"> => ({
+  keeps: chance.one(["checksums", "checksums", "md5", "nothing"]),
+  hides: chance.percent(25),
+  attempts: chance.one([1, 2, 4]),
+  patienceMs: chance.one([500, 2_000, 5_000]),
+  partSize: chance.one([null, maxSize / 2, maxSize / 4]),
+  concurrency: chance.one([1, 2, 2, 4]),
+  compresses: chance.percent(40),
+  breaker: { failures: chance.one([1, 2, 5]), cooldownMs: chance.one([1_000, 30_000]) },
+  limitMs: chance.one([null, null, 2_500]),
+})
+
+/** Most of what is asked while a segment is shipped changes something, in one request or in several. */
+const WHOLE = ["HeadObject", "PutObject", "PutObject", "GetObject"] as const satisfies ReadonlyArray<Request>
+const IN_PARTS = [
+  "PutObject",
+  "ListMultipartUploads",
+  "CreateMultipartUpload",
+  "UploadPart",
+  "UploadPart",
+  "AbortMultipartUpload",
+  "CompleteMultipartUpload",
+  "CompleteMultipartUpload",
+] as const satisfies ReadonlyArray<Request>
+
+const outageOf = (chance: Chance, atMs: number, isWhole: boolean): Happening => {
+  const share = chance.below(100)
+  if (share < 15) return { atMs, _tag: "StoreEmptied" }
+  const mood = chance.one(["refuses", "hangs", "silent", "silent", "slow", "late", "flaky", "bends"] as const)
+  if (share < 40) return { atMs, _tag: "Store", mood, forMs: secondsOf(chance) }
+  const request = chance.one<Request>(isWhole ? WHOLE : IN_PARTS)
+  const times = chance.one([1, 2, 4])
+  return { atMs: atMs / 2, _tag: "StoreBlow", request, mood: chance.percent(30) ? "crash" : mood, times }
+}
 
 /** The limits that logs share. */
 const sharedLimitsOf = (

@@ -54,7 +54,16 @@ const simplifications = (scenario: Scenario): ReadonlyArray<Partial<Scenario>> =
     ),
     ...ends.map((ms) => ({ durationMs: ms })),
     ...(slowestMs > 0 ? [{ slowestMs: 0 }] : []),
-    ...(shipping === null ? [] : [{ shipping: null }]),
+    ...(shipping === null
+      ? []
+      : [
+          { shipping: null },
+          ...(shipping.limitMs === null ? [] : [{ shipping: { ...shipping, limitMs: null } }]),
+          ...(shipping.partSize === null ? [] : [{ shipping: { ...shipping, partSize: null } }]),
+          ...(shipping.compresses ? [{ shipping: { ...shipping, compresses: false } }] : []),
+          ...(shipping.hides ? [{ shipping: { ...shipping, hides: false } }] : []),
+          ...(shipping.keeps === "checksums" ? [] : [{ shipping: { ...shipping, keeps: "checksums" as const } }]),
+        ]),
     ...(mode === "once" ? [{ mode: "run" as const }] : []),
     ...(workers > 1 ? [{ workers: 1 }] : []),
     ...(scenario.capacityBytes === null ? [] : [{ capacityBytes: null }]),

@@ -1,14 +1,18 @@
 // The whole agent on simulated nodes: nothing is lost, whatever happens; and the simulator sees it when something is.
-import { World } from "@cordwood/core/testing"
+import { guardSuite, World } from "@cordwood/core/testing"
+import { s3Over, s3Suite } from "@cordwood/plugin-s3/testing"
+import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { Account, type Case } from "./account.ts"
+import { Chance } from "./chance.ts"
 import { famous } from "./famous.ts"
 import { kubeletSubject } from "./kubelet-subject.ts"
+import { type Blow, ObjectStore, type Request, type StoredObject, type Traits } from "./object-store.ts"
 import { packed, pack, unpack } from "./packed.ts"
 import { recordsIn } from "./records.ts"
 import { violationText } from "./report.ts"
 import { run } from "./run.ts"
-import { scenarioOf } from "./scenario.ts"
+import { type Happening, type Scenario, scenarioOf, type Shipping } from "./scenario.ts"
 import { shrink } from "./shrink.ts"
 
 /** The seeds begin here; `CORDWOOD_SEED=… npm test -- test/simulation` begins elsewhere. */
@@ -43,7 +47,7 @@ describe("the agent on a simulated node", () => {
   it(
     "does the same thing every time for the same seed",
     async () => {
-      for (const seed of [11, 12, 13]) {
+      for (const seed of [11, 12, 13, 21, 48, 91]) {
         const [first, second] = [
           await run(scenarioOf(seed), { tellsStory: true }),
           await run(scenarioOf(seed), { tellsStory: true }),
@@ -80,6 +84,99 @@ describe("what rotators are known to fail at", () => {
   )
 })
 
+/** A log that fills four files of ten records in ten seconds, each of them shipped once it is closed. */
+const shippingScenario = (shipping: Partial<Shipping>, ...happenings: ReadonlyArray<Happening>): Scenario => ({
+  ...scenarioOf(1),
+  policy: { maxSize: 80, maxFiles: 3, compression: "packed", keepStopped: 1 },
+  capacityBytes: null,
+  intervalMs: 1_000,
+  workers: 1,
+  mode: "run",
+  slowestMs: 0,
+  containers: [{ name: "a", reopens: "prompt", lateMs: 0, speeds: [{ fromMs: 0, everyMs: 250, records: 1 }] }],
+  durationMs: 10_000,
+  shipping: { ...SHIPPING, ...shipping },
+  happenings,
+})
+const SHIPPING: Shipping = {
+  keeps: "checksums",
+  hides: false,
+  attempts: 2,
+  patienceMs: 500,
+  early: true,
+  partSize: null,
+  concurrency: 2,
+  compresses: false,
+  breaker: { failures: 5, cooldownMs: 1_000 },
+  limitMs: null,
+}
+const blow = (request: Request, mood: Blow["mood"]): Happening => ({
+  atMs: 0,
+  _tag: "StoreBlow",
+  request,
+  mood,
+  times: 1,
+})
+
+describe("S3, whichever request a fault strikes, has every segment before it goes", () => {
+  const parts = { partSize: 30 }
+  const cases: ReadonlyArray<readonly [Request, Partial<Shipping>, ReadonlyArray<Happening>]> = [
+    ["HeadObject", {}, []],
+    ["PutObject", {}, []],
+    ["GetObject", { keeps: "nothing" }, []],
+    ["ListMultipartUploads", parts, []],
+    ["CreateMultipartUpload", parts, []],
+    ["UploadPart", parts, []],
+    ["CompleteMultipartUpload", parts, []],
+    // Of an upload that fails.
+    ["AbortMultipartUpload", { ...parts, attempts: 1 }, [blow("UploadPart", "refuses")]],
+  ]
+  const moods = ["refuses", "hangs", "silent", "slow", "late", "flaky", "bends", "crash"] as const
+  for (const [request, shipping, before] of cases) {
+    for (const mood of moods) {
+      it(`${request}, ${mood}`, async () => {
+        const scenario = shippingScenario(shipping, ...before, blow(request, mood))
+        const { story, violation } = await run(scenario, { tellsStory: true })
+        const struck = story.filter((line) => line.includes(request) && line.endsWith(`<- ${mood}`)).length
+        const proven = story.filter((line) => line.includes("s3.Shipped")).length
+        expect({ violation, struck, isShipped: proven >= 4 }).toEqual({ violation: null, struck: 1, isShipped: true })
+      })
+    }
+  }
+})
+
+describe("the S3 of a simulation", () => {
+  const storeOf = (traits: Partial<Traits> = {}): ObjectStore =>
+    new ObjectStore(
+      { keeps: "checksums", hides: false, attempts: 1, patienceMs: LIMIT_MS, ...traits },
+      {
+        after: (waitMs, run) => setTimeout(run, waitMs),
+        nowMs: () => performance.now(),
+        chance: new Chance(1),
+        crash: () => undefined,
+        tell: () => undefined,
+      },
+    )
+  const alive = (): boolean => false
+  for (const keeps of ["checksums", "md5", "nothing"] as const) {
+    for (const { name, run } of s3Suite("suite")) {
+      // It has nothing to find it by.
+      if (keeps === "nothing" && name === "refuses bytes that are others than they are said to be") continue
+      it(`${name}: one that keeps ${keeps}`, () => Effect.runPromise(run(storeOf({ keeps }).client(alive))))
+    }
+  }
+
+  const outOfReach = () => {
+    const store = storeOf()
+    store.mood = "refuses"
+    return s3Over(store.client(alive))({ bucket: "logs" })
+  }
+  for (const partSize of [300_000, 5_000_000]) {
+    const make = () => s3Over(storeOf().client(alive), { partSize })({ bucket: "logs" })
+    for (const { name, run } of guardSuite(make, { outOfReach })) it(`${name}: in parts of ${partSize} bytes`, run)
+  }
+})
+
 const DIRECTORY = "/pods/ns_a_uid/app"
 const ACTIVE = `${DIRECTORY}/0.log`
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -102,6 +199,7 @@ const accountOf = (changes: Partial<Case> = {}): { readonly world: World; readon
     incarnation: () => 1,
     suffix: ".packed",
     isEarly: false,
+    slowestMs: 0,
     ...changes,
   }
   const account = new Account(facts)
@@ -220,6 +318,27 @@ describe("the account", () => {
       )
     const told = `${LIMIT}: ${path}: removed with no more than 1 newer segments, and 7 are to be kept; pressure leaves`
     expect([gone(2, 9), gone(3, 9), gone(2, 10)]).toEqual([[], [`${told} 3 files`], [`${told} 2 files`]])
+  })
+  it("catches a segment that goes unshipped, also if what lies in S3 isn't it, or is there no more", () => {
+    const path = `${ACTIVE}.20260101-000000.packed`
+    const metadata = { "cordwood-path": ACTIVE, "cordwood-stamp": "20260101-000000" }
+    const object = { key: "a", bytes: bytesOf(text(0, 4)), metadata, etag: "", sha256: null, crc32: null, seenMs: 500 }
+    const gone = (
+      objects: ReadonlyArray<StoredObject>,
+      lost: ReadonlyArray<StoredObject> = [],
+    ): ReadonlyArray<string> => {
+      const store = { objects: new Map(objects.map((one) => [one.key, one])), lost }
+      return found((world) => world.unlink(path), { store, nowMs: () => 2_000 })
+    }
+    const unshipped = [`nothing is removed before it is shipped: ${path}: the store doesn't have its 32 bytes`]
+    expect([
+      gone([object]),
+      gone([{ ...object, key: "a.packed", bytes: pack(object.bytes) }]),
+      gone([{ ...object, bytes: bytesOf(text(1, 5)) }]),
+      gone([{ ...object, metadata: { ...metadata, "cordwood-stamp": "20260102-000000" } }]),
+      gone([], [{ ...object, seenMs: 1_000 }]),
+      gone([], [object]),
+    ]).toEqual([[], [], unshipped, unshipped, [], unshipped])
   })
   it("catches a removal that no event tells of, and an event of none", () => {
     const { account, world } = accountOf()
