@@ -556,8 +556,12 @@ export class Account {
     ledger: Ledger,
   ): boolean {
     if (!listed.has(ledger.path)) return true
+    // What failed, as the segment wasn't there any more, doesn't tell that it ever was.
     const isKnown = ours.some(
-      (entry) => entry.generation === generation && JSON.stringify(entry.event.data).includes(gone.stamp),
+      (entry) =>
+        entry.generation === generation &&
+        entry.event.type !== "Failed" &&
+        JSON.stringify(entry.event.data).includes(gone.stamp),
     )
     return !isKnown && (gone.by === "others" || gone.incarnation < this.#case.incarnation())
   }
