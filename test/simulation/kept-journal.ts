@@ -2,7 +2,14 @@
  * The journal of a simulated node: it outlives the agents that append to it, and has its moods: it can't be opened, is full, stores and then says that
  * it failed, is lost. Keeps a record of all that was ever stored, lost or not, for those who judge. Decides nothing.
  */
-import { type DecodeOptions, type Envelope, Journal, JournalError, type JournalShape } from "@cordwood/core"
+import {
+  type DecodeOptions,
+  type Envelope,
+  Journal,
+  JournalError,
+  type JournalShape,
+  type Replaced,
+} from "@cordwood/core"
 import { makeMemoryJournal, type MemoryJournal } from "@cordwood/core/testing"
 import { Effect, Layer } from "effect"
 
@@ -60,6 +67,8 @@ export class KeptJournal {
     const memory = (this.#memory ??= makeMemoryJournal({ path: PATH, decode }))
     const refusal = (op: string, reason: JournalError["reason"]): JournalError =>
       new JournalError({ op, path: PATH, reason, detail: "a fault to order", hint: "none" })
+    // As the real one: that it was begun anew is told with the first append that doesn't fail.
+    let replaced: Replaced | null = null
     const append: JournalShape["append"] = (events) =>
       Effect.suspend(() => {
         if (isDead()) return Effect.never
@@ -71,7 +80,11 @@ export class KeptJournal {
           this.#keep(appended.events)
           if (crash === "crash-after") this.#around.crash()
           if (isDead()) return Effect.never
-          return this.mood === "deaf" ? Effect.fail(refusal("append", "Other")) : Effect.succeed(appended)
+          replaced ??= appended.replaced
+          if (this.mood === "deaf") return Effect.fail(refusal("append", "Other"))
+          const told = { ...appended, replaced }
+          replaced = null
+          return Effect.succeed(told)
         })
       })
     const replay = Effect.suspend(() => (isDead() ? Effect.never : memory.replay))
