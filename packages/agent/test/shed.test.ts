@@ -177,6 +177,17 @@ describe("when the disk fills up, a running agent", () => {
       }),
   )
 
+  it.effect("counts no name that a rotation which was cut off had reserved, once that is cleared away", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const [oldest = ""] = filled(on, pathOf("a"), { d01: 100, d02: 0 }, PLAIN.maxSize)
+      leave(on, 0)
+      yield* run(on, ["a"], { policy: { ...PLAIN, pressure: pressing(1_000, 1_000, 3) } })
+      assert.deepStrictEqual(types(on.events).slice(0, 3), ["Scanned", "Rotated", "Cleaned"])
+      assert.deepStrictEqual([told(on), on.world.read(oldest)?.length], [[], 100])
+    }),
+  )
   it.effect("that is run anew for each pass says once, as an event, that nothing more can go", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -4,6 +4,7 @@
  */
 import {
   type CoreFact,
+  formatRotatedName,
   type HeldSegment,
   type Holding,
   inTurn,
@@ -152,6 +153,11 @@ export class Holdings {
       const stamp = stampOf(data.from)
       const segment = stamp === null ? undefined : held.segments.get(stamp)
       if (segment !== undefined) held.segments.set(segment.stamp, { ...segment, bytes: data.bytesOut })
+    } else if (type === "Cleaned" && data.reason === "temporary") {
+      // A name that a rotation had reserved before it was cut off. What was being compressed has another name, and counts for nothing.
+      const stamp = stampOf(data.path)
+      if (stamp === null || formatRotatedName(nameOf(path), stamp) !== nameOf(data.path)) return
+      held.segments.delete(stamp)
     } else return
     this.#change(held)
   }
