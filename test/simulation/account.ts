@@ -38,6 +38,8 @@ interface Gone {
   readonly incarnation: number
   /** Limits that it may have been removed for. */
   readonly reasons: ReadonlySet<Reason>
+  /** See `Ledger`. */
+  readonly era: number
 }
 type Reason = "max-files" | "budget" | "pressure"
 export type Actor = "agent" | "others"
@@ -71,6 +73,13 @@ interface Ledger extends Origin {
   readonly formerly: Map<string, string>
   /** Stamps of rotations that a power cut has undone, as their rename couldn't be synced: the segment is the active file again, or nothing at all. */
   readonly undone: Set<string>
+  /**
+   * An era ends once nothing but the active file is left, and no journal that there is tells of an earlier name: then nobody can know that the next name must be later,
+   * where the clock was set back. What comes after is of the next one, whatever it is called.
+   */
+  era: number
+  /** The journal was lost, and no rotation is on record since. */
+  isForgotten: boolean
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
   /** Its container has ended, and when. */
@@ -191,6 +200,8 @@ export class Account {
       owed: new Map(),
       formerly: new Map(),
       undone: new Set(),
+      era: 0,
+      isForgotten: false,
       hasVanished: false,
       hasEnded: false,
       endedMs: 0,
@@ -212,6 +223,10 @@ export class Account {
     this.#isPressing = false
     for (const ledger of this.#ledgers.values()) ledger.isAwaited = !ledger.hasEnded
   }
+  /** Nothing is on record any more. */
+  journalLost(): void {
+    for (const ledger of this.#ledgers.values()) ledger.isForgotten = true
+  }
   /** What the agent was told that is free. */
   foundFree(bytes: number): void {
     const { pressure } = this.#case
@@ -221,6 +236,8 @@ export class Account {
   }
   /** An event was stored: what it tells of as gone is counted no more by whoever tells. */
   told({ event }: Entry): void {
+    const ledger = event.type === "Rotated" ? this.#ledgers.get(event.log.path ?? "") : undefined
+    if (ledger !== undefined) ledger.isForgotten = false
     if (event.type !== "Removed" && event.type !== "Compressed") return
     const data = event.data as { readonly path?: string; readonly from?: string; readonly reason?: string }
     const path = data.path ?? data.from
@@ -303,7 +320,9 @@ export class Account {
       by: actor,
       incarnation: this.#case.incarnation(),
       reasons,
+      era: ledger.era,
     })
+    if (ledger.isForgotten && stamp !== ACTIVE && pieces.every((piece) => piece.stamp === ACTIVE)) ledger.era += 1
     if (actor === "others") {
       return
     }
@@ -701,7 +720,9 @@ export class Account {
         pieces.set(stamp, { stamp, text, copies: there?.copies ?? [] })
       }
     }
-    return [...pieces.values()].toSorted(byStamp)
+    const eraOf = ({ stamp }: Piece): number =>
+      Math.min(ledger.era, ...ledger.gone.flatMap((gone) => (gone.stamp === stamp ? [gone.era] : [])))
+    return [...pieces.values()].toSorted((a, b) => eraOf(a) - eraOf(b) || byStamp(a, b))
   }
 
   #onDisk(ledger: Ledger): ReadonlyArray<Piece> {

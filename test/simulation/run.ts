@@ -648,6 +648,7 @@ class Simulation {
         break
       case "JournalLost":
         this.#journal.lose(happening)
+        this.#account.journalLost()
         // One that isn't noticed was lost while nobody had it open.
         if (!happening.isNoticed) this.#kill(0, "killed, and its journal is gone")
         break

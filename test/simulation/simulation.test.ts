@@ -248,6 +248,22 @@ describe("the account", () => {
       }),
     ).toEqual([`${BYTES}: ${ACTIVE}: 24 bytes from 32 on are missing before 20260102-000000`])
   })
+  it("catches a name earlier than those that are gone, unless nothing is left that would tell of them", () => {
+    const renamed = (isLost: boolean): ReadonlyArray<string> =>
+      found(
+        (world, account) => {
+          if (isLost) account.journalLost()
+          for (const name of ["20260101-000000.packed", "20260102-000000"]) world.unlink(`${ACTIVE}.${name}`)
+          world.rename(ACTIVE, `${ACTIVE}.20251231-000000`)
+          world.put(ACTIVE, new Uint8Array())
+        },
+        { maxTotal: { container: 0 } },
+      )
+    expect([renamed(true), renamed(false)]).toEqual([
+      [],
+      [`${BYTES}: ${ACTIVE}: 56 bytes from 0 on are missing before 20251231-000000`],
+    ])
+  })
   it("catches bytes that nobody wrote, and a compressed file that is cut off", () => {
     const path = `${ACTIVE}.20260101-000000.packed`
     expect([
