@@ -15,8 +15,8 @@ const MAX_SIZE_BYTES = 2 ** 20
 /** Of the log with the names and of the other one. */
 const BYTES_PER_SECOND = MB / 4
 /** While most of the names are there still. */
-const SECONDS = 40
-const DONE_WITHIN_MS = 10 * 60_000
+const SECONDS = 30
+const DONE_WITHIN_MS = 2 * 60_000
 /** A rotated file of the writer's may be left beside those that maxFiles allows. */
 const FEW = 10
 const LONG_AGO_S = 3_600
