@@ -53,8 +53,9 @@ export type History = z.infer<typeof History>
 
 export const payloads = {
   /**
-   * What one scan saw, stored when it is news or when the pass goes on to act. `files` are the segments and leftovers, in order of their names. A
-   * fold begins at the latest of these, so that what is put off and what fails, and since when, is carried along.
+   * What one scan saw, stored when it is news or when the pass goes on to rotate; of more than 1,000 files that are no news, only once as many events have
+   * come since. `files` are the segments and leftovers, in order of their names. A fold begins at the latest of these, so that what is put off and
+   * what fails, and since when, is carried along, as far as there is room.
    */
   Scanned: z.object({
     activeBytes: bytes,
