@@ -218,35 +218,38 @@ describe("the recorder", () => {
     }),
   )
 
-  it.effect("forgets what a replaced journal knew, so that every log says it again, and reports it", () =>
-    Effect.gen(function* () {
-      const journal = makeMemoryJournal({ faults: [{ _tag: "None" }, { _tag: "Replace" }] })
-      const recorder = yield* makeRecorder(options(Effect.succeed(journal)))
-      yield* recorder.record(log, scanned("a"), cause)
-      yield* recorder.record({ path: "/pods/b/0.log" }, scanned("b"), cause)
-      assert.strictEqual(recorder.state(log.path).files, null)
-      assert.deepStrictEqual(
-        journal.stored().map(({ data, log: { path }, type }) => ({ type, path, data })),
-        [
-          {
-            type: "Scanned",
-            path: "/pods/b/0.log",
-            data: { activeBytes: 1, segments: 1, totalBytes: 1, files: [{ name: "b", bytes: 2 }] },
-          },
-          {
-            type: "Failed",
-            path: "/journal",
-            data: {
-              step: "journal",
-              path: "/journal",
-              reason: "Missing",
-              message: "ordered by the test; a new journal was begun",
-              hint: "what is on disk is recorded anew; look into the old file for earlier events, then delete it",
+  it.effect(
+    "forgets what a replaced journal knew, so that every log says it again, but for what the new one was told first, and reports it",
+    () =>
+      Effect.gen(function* () {
+        const journal = makeMemoryJournal({ faults: [{ _tag: "None" }, { _tag: "Replace" }] })
+        const recorder = yield* makeRecorder(options(Effect.succeed(journal)))
+        yield* recorder.record(log, scanned("a"), cause)
+        yield* recorder.record({ path: "/pods/b/0.log" }, scanned("b"), cause)
+        assert.strictEqual(recorder.state(log.path).files, null)
+        assert.deepStrictEqual(recorder.state("/pods/b/0.log").files, new Map([["b", 2]]))
+        assert.deepStrictEqual(
+          journal.stored().map(({ data, log: { path }, type }) => ({ type, path, data })),
+          [
+            {
+              type: "Scanned",
+              path: "/pods/b/0.log",
+              data: { activeBytes: 1, segments: 1, totalBytes: 1, files: [{ name: "b", bytes: 2 }] },
             },
-          },
-        ],
-      )
-    }),
+            {
+              type: "Failed",
+              path: "/journal",
+              data: {
+                step: "journal",
+                path: "/journal",
+                reason: "Missing",
+                message: "ordered by the test; a new journal was begun",
+                hint: "what is on disk is recorded anew; look into the old file for earlier events, then delete it",
+              },
+            },
+          ],
+        )
+      }),
   )
 
   it.effect("gives up the oldest events when ten thousand wait, and says how many", () =>

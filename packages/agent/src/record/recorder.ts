@@ -174,9 +174,11 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
       yield* started(ready)
     })
 
-    const replaced = (what: Replaced): Effect.Effect<string> => {
-      // The new journal knows nothing: every log says again what it has, on its next pass.
+    const replaced = (what: Replaced, events: ReadonlyArray<Envelope>): Effect.Effect<string> => {
+      // The new journal knows nothing but these, and what waits: every other log says again what it has, on its next pass.
       forgetAll()
+      for (const event of events) apply(event)
+      for (const event of waiting) apply({ ...event, position: 0 })
       return aboutJournal(
         what.reason,
         `${what.detail}; a new journal was begun${what.keptAs === null ? "" : `, the old one is kept as ${what.keptAs}`}`,
@@ -206,7 +208,7 @@ export const makeRecorder = (options: RecorderOptions): Effect.Effect<Recorder, 
           lastPosition = event.position
           yield* PubSub.publish(published, event)
         }
-        if (appended.replaced !== null) yield* replaced(appended.replaced)
+        if (appended.replaced !== null) yield* replaced(appended.replaced, appended.events)
         if (outage !== null) yield* Effect.logInfo(`the journal ${options.path} can be written again`)
         outage = null
         if (lost > 0) {
