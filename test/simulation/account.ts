@@ -359,7 +359,8 @@ export class Account {
     const reasons = new Set<Reason>()
     const segments = pieces.filter((piece) => piece.stamp !== ACTIVE)
     const newer = segments.filter((piece) => piece.stamp > stamp).length
-    if (newer >= maxFiles - 2) reasons.add("max-files")
+    // For a rotation that fails room is made in vain.
+    if (newer >= maxFiles - (inOrder ? 1 : 2)) reasons.add("max-files")
     const isOldest = !inOrder || (newer === segments.length && !this.#hasEarlier(ledger))
     if (this.#isSurplus(ledger) || (isOldest && this.#isBeyond(ledger))) reasons.add("budget")
     // The file that a writer is about to make counts.
