@@ -1,23 +1,24 @@
 /**
- * `npm run simulate`: runs seeds one after another, and tells the story of each that fails, shrunk. Exits 1 if one did. Holds the command line only: what
+ * `npm run simulate`: runs seeds, several at a time, and tells the story of each that fails, shrunk. Exits 1 if one did. Holds the command line only: what
  * is run, judged and told is elsewhere.
  */
+import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
-import { agentSubject } from "./agent-subject.ts"
-import { kubeletSubject } from "./kubelet-subject.ts"
 import { mutationRun } from "./mutation-run.ts"
 import { failureText, violationText } from "./report.ts"
 import { run } from "./run.ts"
 import { scenarioOf } from "./scenario.ts"
 import { shrink } from "./shrink.ts"
+import { runSideBySide, SUBJECTS } from "./side-by-side.ts"
 
-const USAGE = `npm run simulate -- [--seeds N] [--from N] [--seed N] [--subject cordwood|kubelet] [--failures N] [--bare]
+const USAGE = `npm run simulate -- [--seeds N] [--from N] [--seed N] [--subject cordwood|kubelet] [--jobs N] [--failures N] [--bare]
 npm run simulate -- --mutations [--only NAME]
 
   --seeds N      run so many seeds (1000)
   --from N       … beginning with this one; a random one if not given
   --seed N       run this one only, and tell its story
   --subject S    what rotates the logs: cordwood (the whole agent), or kubelet (the kubelet's rules as they are)
+  --jobs N       … so many at a time (as many as there are processors)
   --failures N   stop after so many failing seeds (1)
   --bare         of a failing seed, only which one it is, and what it breaks
   --mutations    run the simulation against deliberate bugs, and say which seed catches each
@@ -43,6 +44,7 @@ const main = async (): Promise<number> => {
       from: { type: "string" },
       seed: { type: "string" },
       subject: { type: "string" },
+      jobs: { type: "string" },
       failures: { type: "string" },
       bare: { type: "boolean" },
       mutations: { type: "boolean" },
@@ -55,11 +57,14 @@ const main = async (): Promise<number> => {
     return 0
   }
   if (values.mutations === true) return mutationRun({ only: values.only ?? "" })
-  const subject = { cordwood: agentSubject, kubelet: kubeletSubject }[values.subject ?? "cordwood"]
-  if (subject === undefined) throw new WrongUsage(`--subject ${values.subject}: write cordwood or kubelet`)
+  const name = values.subject ?? "cordwood"
+  if (name !== "cordwood" && name !== "kubelet") throw new WrongUsage(`--subject ${name}: write cordwood or kubelet`)
+  const subject = SUBJECTS[name]
   const single = values.seed !== undefined
   const from = wholeNumber("from", values.seed ?? values.from, Math.floor(Math.random() * SEEDS))
   const seeds = single ? 1 : wholeNumber("seeds", values.seeds, 1_000)
+  const jobs = wholeNumber("jobs", values.jobs, availableParallelism())
+  if (jobs === 0) throw new WrongUsage("--jobs 0: at least one is wanted")
   const mostFailures = wholeNumber("failures", values.failures, 1)
   const isTerminal = process.stdout.isTTY === true
   const paint = (code: number, text: string): string =>
@@ -73,9 +78,8 @@ const main = async (): Promise<number> => {
   const failing: Array<number> = []
   let toldMs = beganMs
   let done = 0
-  for (let seed = from; seed < from + seeds && failing.length < mostFailures; seed += 1) {
+  for await (const { outcome, seed } of runSideBySide({ from, count: seeds, subject: name, jobs })) {
     const scenario = scenarioOf(seed)
-    const outcome = await run(scenario, { subject })
     done += 1
     sum.operations += outcome.operations
     sum.rotations += outcome.rotations
@@ -96,6 +100,7 @@ const main = async (): Promise<number> => {
     failing.push(seed)
     if (values.bare === true) {
       console.log(`${clear}seed ${seed} fails: ${violationText(outcome.violation)}`)
+      if (failing.length >= mostFailures) break
       continue
     }
     const shrunk = await shrink(scenario, outcome, { subject })
@@ -103,6 +108,7 @@ const main = async (): Promise<number> => {
     const text = failureText(seed, scenario, told, `npm run simulate -- --seed ${seed}${named}`)
     const [headline = "", ...rest] = text.split("\n")
     console.log(`${clear}${paint(31, headline)}\n${rest.join("\n")}\n`)
+    if (failing.length >= mostFailures) break
   }
   const seconds = (performance.now() - beganMs) / 1_000
   const hours = (sum.virtualMs / 3_600_000).toFixed(1)
