@@ -33,6 +33,7 @@ export async function* runSideBySide({ count, from, jobs, subject }: Seeds): Asy
   let next = from
   const give = (worker: Worker): void => {
     if (next === from + count) return
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- it goes to a thread, not to a window
     worker.postMessage(next)
     next += 1
   }
@@ -70,6 +71,9 @@ export async function* runSideBySide({ count, from, jobs, subject }: Seeds): Asy
 if (!isMainThread) {
   const subject = SUBJECTS[workerData as SubjectName]
   parentPort?.on("message", (seed: number) => {
-    void run(scenarioOf(seed), { subject }).then((outcome) => parentPort?.postMessage({ seed, outcome } satisfies Ran))
+    void run(scenarioOf(seed), { subject }).then((outcome) => {
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- it goes to a thread, not to a window
+      parentPort?.postMessage({ seed, outcome } satisfies Ran)
+    })
   })
 }

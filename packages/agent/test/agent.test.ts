@@ -425,6 +425,46 @@ describe("a running agent", () => {
     }),
   )
 
+  it.effect("removes nothing that a journal which was begun anew meanwhile doesn't know of", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const journal = makeMemoryJournal()
+      const doomed = `${pathOf("a")}.20260101-000000`
+      on.world.openWriter(pathOf("a"), START)
+      for (const day of ["01", "02"]) on.world.put(`${pathOf("a")}.202601${day}-000000`, text.encode("x"))
+      const asked: Array<string> = []
+      const guard = definePlugin({
+        name: "ship",
+        api: 1,
+        config: z.strictObject({}),
+        setup: () =>
+          Effect.succeed({
+            events: { "ship.Asked": z.strictObject({ path: z.string() }) },
+            beforeRemove: ({ record, segment: { path } }) =>
+              Effect.gen(function* () {
+                asked.push(path)
+                if (asked.length === 1) journal.order({ _tag: "Replace" })
+                yield* record({ type: "ship.Asked", data: { path } })
+                return { _tag: "Allow" } as const
+              }),
+          }),
+      })
+      const ports = { ...on.ports, journal: () => Layer.succeed(Journal, journal) }
+      const policy = { maxSize: 10, maxFiles: 2, compression: "none" }
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const agent = yield* agentOf({ ...on, ports }, () => ["a"], { policy, plugins: [guard()] })
+          yield* agent.once
+          assert.deepStrictEqual([asked, on.world.read(doomed)], [[doomed], text.encode("x")])
+          yield* agent.once
+        }),
+      )
+      assert.deepStrictEqual([asked, on.world.read(doomed)], [[doomed, doomed], undefined])
+      assert.deepStrictEqual(types(journal.stored(), "a"), ["ship.Asked", "Scanned", "ship.Asked", "Removed"])
+    }),
+  )
+
   it.effect("finishes a rotation that is under way when it is stopped, and begins nothing more", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(START)

@@ -114,6 +114,12 @@ const CASES: ReadonlyArray<Case> = [
     tells: "Removed",
   },
   {
+    title: "that are beyond a budget, and can't be removed",
+    options: { policy: { ...policy, maxFiles: MANY, maxTotal: { container: 5 } } },
+    directory: { refuses: true },
+    tells: "Failed",
+  },
+  {
     title: "that go for a full disk",
     options: { policy: { ...policy, maxFiles: MANY, pressure: { minFree: "1Gi", keepFiles: 2 } } },
     tells: "Removed",

@@ -7,6 +7,7 @@ import {
   type Doomed,
   type Log,
   LogFiles,
+  LogFilesError,
   type LogFilesShape,
   type Source,
   type Verdict,
@@ -713,6 +714,52 @@ describe("a budget", () => {
         removals(on).map(({ path, reason }) => `${path.slice(path.indexOf("app/"))} ${reason}`),
         ["app/0.log.20260101-000000 budget", "app/0.log.20260102-000000 budget", "app/1.log.20260104-000000 missing"],
       )
+    }),
+  )
+  it.effect("of a pod is met by one pass over all logs, however often its containers' turns alternate", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const logs = [pod("app", 0), pod("side", 0)]
+      const days = Array.from({ length: 28 }, (_, day) => [`d${String(day + 1).padStart(2, "0")}`, 100] as const)
+      for (const { path } of logs) filled(on, path, Object.fromEntries(days), 10)
+      const report = yield* once(on, [], {
+        sources: listing(on, logs, []),
+        policy: { ...PLAIN, maxTotal: { pod: 1_020 } },
+      })
+      assert.deepStrictEqual([report.problems, report.steps.removed, usedBytes(on)], [[], 46, 1_020])
+    }),
+  )
+  it.effect("doesn't wait for a guard that puts off for no time at all", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const logs = crashLoop(on)
+      const kept = `${logs[0]!.path}.20260101-000000`
+      const guard = guarding({
+        beforeRemove: ({ segment }) => Effect.succeed(segment.path === kept ? defer(0) : ALLOW),
+      })
+      const sources = listing(on, logs, [logs[0]!.path, logs[1]!.path])
+      const policy = { ...PLAIN, keepStopped: 5, maxTotal: { container: 330 } }
+      yield* run(on, [], { sources, policy, plugins: [guard] }, TestClock.adjust("30 seconds"))
+      assert.deepStrictEqual(gone(on), ["app/0.log 02", "app/1.log 03"])
+    }),
+  )
+  it.effect("doesn't wait for a segment that can't be told from its twin", () =>
+    Effect.gen(function* () {
+      yield* TestClock.setTime(START)
+      const on = stage()
+      const logs = crashLoop(on)
+      on.world.put(`${logs[0]!.path}.20260101-000000.gz`, new Uint8Array(0))
+      const broken = withFiles(on, (files) => ({
+        ...files,
+        matches: (_twin, { path }) =>
+          Effect.fail(new LogFilesError({ op: "matches", path, reason: "Io", detail: "EIO: i/o error" })),
+      }))
+      const sources = listing(on, logs, [logs[0]!.path, logs[1]!.path])
+      const policy = { ...PLAIN, keepStopped: 5, maxTotal: { container: 330 } }
+      yield* run(broken, [], { sources, policy }, TestClock.adjust("30 seconds"))
+      assert.deepStrictEqual(gone(on), ["app/0.log 02", "app/1.log 03"])
     }),
   )
   it.effect("leaves the newest segment to its writer until there is a byte in the active file", () =>

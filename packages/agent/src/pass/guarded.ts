@@ -23,6 +23,7 @@ import {
   type Stamp,
   stampIn,
   type Step,
+  TEMPORARY_SUFFIX,
 } from "@cordwood/core"
 import { Clock, Effect } from "effect"
 import { monotonicMs } from "../clock.ts"
@@ -79,11 +80,13 @@ export const holdingNow = ({ holdings, recorder }: PassPorts): Effect.Effect<Now
       },
     }
   })
-/** Stamps of the log's segments that could not be removed. */
+/** Stamps of the log's segments that could not be removed, or not told from their twins, which are not removed before. */
 const irremovableOf = (log: string, { failing }: LogState): ReadonlySet<Stamp> => {
   const stamps = new Set<Stamp>()
   for (const [key, { path }] of failing) {
-    const stamp = key === failureKey("remove", path) ? stampIn(nameOf(log), nameOf(path)) : null
+    const isAbout =
+      key === failureKey("remove", path) || (key === failureKey("clean", path) && !path.endsWith(TEMPORARY_SUFFIX))
+    const stamp = isAbout ? stampIn(nameOf(log), nameOf(path)) : null
     if (stamp !== null) stamps.add(stamp)
   }
   return stamps
@@ -164,8 +167,13 @@ export const remove = (record: PassRecord, step: Remove): Effect.Effect<boolean,
       record.ports.waiting.add(record.log.path, segment)
       return false
     }
-    return yield* step.reason === "max-files" ? go(record, step) : makeRoom(record, step)
+    const isAlone = step.reason === "max-files" || record.watched.writer === "surplus"
+    return yield* isAlone ? go(record, step) : makeRoom(record, step)
   })
+
+/** What a budget wants gone has not gone: what comes after it doesn't wait for it. */
+export const passed = ({ log, ports }: PassRecord, { segment }: Remove): Effect.Effect<void> =>
+  Effect.map(holdingNow(ports), (now) => ports.holdings.passed(log.path, segment.stamp, now))
 
 /** For the sake of other logs even the newest segment may go, which one of several writers may hold still. */
 const go = (record: PassRecord, { reason, segment }: Remove): Effect.Effect<boolean, LogFilesError> =>
@@ -221,17 +229,12 @@ export const giveWay = (record: PassRecord, step: Remove): Effect.Effect<boolean
     return true
   }).pipe(record.ports.pressureLane.withPermit)
 
-/**
- * False if the journal was begun anew since the pass began: it must know of the segment first, or nobody would ever tell of a removal that the agent dies
- * after.
- */
 const removed = (
   record: PassRecord,
   segment: Segment,
   reason: Remove["reason"],
   unchanged: boolean,
 ): Effect.Effect<boolean, LogFilesError> => {
-  if (record.state.files === null) return Effect.succeed(false)
   const waitsNoLonger = Effect.sync(() => {
     record.watched.pauses.delete(askedKey(segment))
     record.ports.waiting.remove(record.log.path, segment.stamp)
@@ -240,11 +243,10 @@ const removed = (
     type: "Removed",
     data: { path: segment.path, bytes, reason },
   })).pipe(
-    Effect.tap(() => Effect.sync(() => void (record.tally.removed += 1))),
-    Effect.tap(() => waitsNoLonger),
+    Effect.tap((gone) => (gone ? waitsNoLonger : Effect.void)),
+    Effect.tap((gone) => Effect.sync(() => void (record.tally.removed += gone ? 1 : 0))),
     // Somebody else has removed it: nothing else must give way for it.
     Effect.tapError((error) => (error.reason === "NotFound" ? waitsNoLonger : Effect.void)),
-    Effect.as(true),
   )
 }
 

@@ -44,7 +44,9 @@ interface Held {
   budget: ReadonlySet<Stamp>
   pressure: ReadonlySet<Stamp>
   /** What a pass was begun for. */
-  begun: Sheds
+  begun: Map<Stamp, "budget" | "pressure">
+  /** What didn't go when it had its turn: those after it don't wait for it. */
+  readonly stuck: Set<Stamp>
 }
 type HeldFiles = Pick<Segment, "stamp" | "bytes"> & { readonly writtenMs: number | null }
 const NONE: ReadonlySet<Stamp> = new Set()
@@ -108,7 +110,10 @@ export class Holdings {
       segments: heldOf(mayGo),
       budget: before?.budget ?? NONE,
       pressure: before?.pressure ?? NONE,
-      begun: before?.begun ?? NOTHING,
+      begun: before?.begun ?? new Map(),
+      stuck: new Set(
+        before === undefined ? [] : mayGo.flatMap(({ stamp }) => (before.stuck.has(stamp) ? [stamp] : [])),
+      ),
     }
     this.#held.set(log.path, held)
     addTo(this.#pods, held.shares.pod, held)
@@ -141,7 +146,10 @@ export class Holdings {
       }
     } else if (type === "Removed") {
       const stamp = stampOf(data.path)
-      if (stamp !== null) held.segments.delete(stamp)
+      if (stamp !== null) {
+        held.segments.delete(stamp)
+        held.stuck.delete(stamp)
+      }
       const turn = this.#turns.get(held.shares.pod)
       // What comes after it is what it was: nothing is found out anew for each of a hundred thousand.
       const isExpected = turn !== undefined && stamp !== null && isNext(turn, path, stamp)
@@ -166,8 +174,11 @@ export class Holdings {
     const held = this.#held.get(path)
     const activeBytes = Math.max(0, bytes)
     if (held === undefined || held.activeBytes === activeBytes) return
+    const before = held.activeBytes
     held.activeBytes = activeBytes
-    this.#change(held)
+    // What had its turn has it still: there is only more to go.
+    if (before > 0 && activeBytes > before) this.#changed.add(held.shares.pod)
+    else this.#change(held)
   }
 
   /** What must go of a log, and for which limit; for both, it is the budget. */
@@ -186,7 +197,7 @@ export class Holdings {
   begun(path: string): void {
     this.#due.delete(path)
     const held = this.#held.get(path)
-    if (held !== undefined) held.begun = shedsOf(held)
+    if (held !== undefined) held.begun = new Map(shedsOf(held))
   }
 
   /** A guard is being asked about a segment of the log since then; null: no longer. */
@@ -218,17 +229,30 @@ export class Holdings {
     }
   }
 
-  /** Whether a budget wants a segment gone now, and none before it that may go. If not, a pass must begin for it anew once it does. */
+  /** Whether a budget wants a segment gone now, and none before it that may go. If not, its log is due as long as it is to go. */
   hasTurn(path: string, stamp: Stamp, now: Now): boolean {
     const held = this.#held.get(path)
     if (held === undefined) return false
-    const logs = this.#pods.get(held.shares.pod) ?? new Set<Held>()
-    const turn = this.#turns.get(held.shares.pod) ?? turnOf(beyondBudget(logs, now, "first"))
-    this.#turns.set(held.shares.pod, turn)
+    const turn = this.#turn(held, now)
     if (isNext(turn, path, stamp) || turn.kept.get(path)?.has(stamp) === true) return true
-    held.begun = new Map([...held.begun].filter(([begun]) => begun !== stamp))
-    this.#tell(held)
+    if (held.begun.delete(stamp) && (held.budget.has(stamp) || held.pressure.has(stamp))) this.#due.add(path)
     return false
+  }
+  /** It had its turn, and is still there: whatever the reason, those after it don't wait for it. */
+  passed(path: string, stamp: Stamp, now: Now): void {
+    const held = this.#held.get(path)
+    if (held === undefined || !held.segments.has(stamp)) return
+    const turn = this.#turn(held, now)
+    if (!isNext(turn, path, stamp)) return
+    held.stuck.add(stamp)
+    turn.at += 1
+    if (turn.at === turn.line.length) this.#change(held)
+  }
+  #turn(held: Held, now: Now): Turn {
+    const { pod } = held.shares
+    const turn = this.#turns.get(pod) ?? turnOf(beyondBudget(this.#pods.get(pod) ?? new Set<Held>(), now, "first"))
+    this.#turns.set(pod, turn)
+    return turn
   }
 
   /** The file systems that logs are on, by a key, with paths of the logs. */
@@ -269,7 +293,7 @@ export class Holdings {
   /** Has passes begin again over the logs of a file system that have anything to go. */
   urge(fileSystem: string): void {
     for (const held of this.#fileSystems.get(fileSystem) ?? []) {
-      held.begun = NOTHING
+      held.begun = new Map()
       this.#tell(held)
     }
   }
@@ -383,7 +407,11 @@ const holdingOf = (held: Held, { isKept, timeMs }: Now, stays: boolean): Holding
         stamp,
         bytes,
         cleared: cleared.has(stamp),
-        kept: writtenMs === null || Math.abs(timeMs - writtenMs) < SETTLE_MS || isKept(watched, stamp),
+        kept:
+          writtenMs === null ||
+          Math.abs(timeMs - writtenMs) < SETTLE_MS ||
+          held.stuck.has(stamp) ||
+          isKept(watched, stamp),
       }),
     ),
   }

@@ -24,7 +24,7 @@ import {
 } from "@cordwood/core"
 import { Cause, Clock, Effect, Exit, type Tracer } from "effect"
 import { monotonicMs } from "../clock.ts"
-import { closedIn, drain, forgetGone, giveWay, isPutOff, offer, pressureOn, remove } from "./guarded.ts"
+import { closedIn, drain, forgetGone, giveWay, isPutOff, offer, passed, pressureOn, remove } from "./guarded.ts"
 import { type Explained, PassRecord } from "./pass-record.ts"
 import { reopen, rotate } from "./rotation.ts"
 import type { DrainReport } from "./report.ts"
@@ -216,8 +216,10 @@ const tend = (record: PassRecord, steps: ReadonlyArray<Step>): Effect.Effect<voi
       Effect.gen(function* () {
         for (const step of some) {
           if (record.ports.stopping()) return
-          if (gone.has(pathOf(step))) continue
-          const done = yield* take(record, step)
+          const isSkipped = gone.has(pathOf(step))
+          const done = !isSkipped && (yield* take(record, step))
+          if (!done && step._tag === "Remove" && step.reason === "budget") yield* passed(record, step)
+          if (isSkipped) continue
           if (done && (step._tag === "Remove" || step._tag === "Compress")) gone.add(pathOf(step))
           // Beside an original that couldn't be cleaned away its twin is not the segment, and removing it is not the segment's end. Unless it never
           // will be: then retention takes the one now, and the other on the next pass.

@@ -26,18 +26,24 @@ const LAST_PAUSE_MS = 10 * 60_000
 
 type Step = Effect.Effect<boolean, LogFilesError>
 
-/** Removes a file and records it, as one. The fact is told how many bytes went. */
+/**
+ * Removes a file and records it, as one. The fact is told how many bytes went. False if the journal was begun anew since the log was looked at: it must
+ * know of the segment first, or nobody would ever tell of a removal that the agent dies after.
+ */
 export const goes = (
   record: PassRecord,
   file: FileSeen,
   options: { readonly unchanged: boolean },
   fact: (bytes: number) => CoreFact,
-): Effect.Effect<void, LogFilesError> =>
-  record.ports.files.remove(file, options).pipe(
-    Effect.flatMap((bytes) => record.done(fact(bytes))),
-    record.watched.books.withPermit,
-    Effect.uninterruptible,
-  )
+): Effect.Effect<boolean, LogFilesError> =>
+  Effect.suspend(() =>
+    record.state.files === null
+      ? Effect.succeed(false)
+      : record.ports.files.remove(file, options).pipe(
+          Effect.flatMap((bytes) => record.done(fact(bytes))),
+          Effect.as(true),
+        ),
+  ).pipe(record.watched.books.withPermit, Effect.uninterruptible)
 
 export const clean = (record: PassRecord, step: Clean): Step =>
   Effect.gen(function* () {
@@ -103,9 +109,9 @@ const cleaned = (
 ): Step =>
   Effect.map(
     goes(record, file, { unchanged }, (bytes) => ({ type: "Cleaned", data: { path: file.path, bytes, reason } })),
-    () => {
-      record.tally.cleaned += 1
-      return true
+    (gone) => {
+      if (gone) record.tally.cleaned += 1
+      return gone
     },
   )
 
@@ -120,10 +126,11 @@ export const compress = (record: PassRecord, { codec: id, segment, to }: Compres
     const made = yield* pausing(record, path, compressing)
     const durationMs = (yield* monotonicMs) - startedMs
     // Only what was read may go. If more has been written since, the next pass finds that the twin isn't one, and begins anew.
-    yield* goes(record, made.source, { unchanged: true }, () => ({
+    const gone = yield* goes(record, made.source, { unchanged: true }, () => ({
       type: "Compressed",
       data: { from: path, to, codec: id, bytesIn: made.bytesIn, bytesOut: made.bytesOut, durationMs },
     }))
+    if (!gone) return false
     record.ports.waiting.resize(record.log.path, segment.stamp, made.bytesOut)
     record.tally.compressed += 1
     return true

@@ -52,11 +52,11 @@ export const plan = (limits: Limits, snapshot: Snapshot, now: Stamp): ReadonlyAr
   const { cleaning, kept } = leftovers(snapshot, rotates && limits.maxSize > 0)
   const excess = kept.slice(0, Math.max(0, kept.length - roomFor(limits, snapshot, rotates)))
   const rest = kept.slice(excess.length)
-  const held = mayHoldNewest(limits.writer, snapshot.active?.bytes ?? 0) ? rest.findLast(isPlain) : undefined
+  const held = mayHoldNewest(limits.writer, snapshot.active?.bytes ?? 0) ? newestPlain(snapshot)?.stamp : undefined
   const shed = rest.flatMap((segment) => {
     const reason = limits.writer === "surplus" ? "budget" : limits.shed.get(segment.stamp)
     // Unlike what maxFiles has no room for, it may be the newest one.
-    if (reason === undefined || !isAtRest(segment, snapshot.takenAtMs) || segment === held) return []
+    if (reason === undefined || !isAtRest(segment, snapshot.takenAtMs) || segment.stamp === held) return []
     return [{ segment, reason }]
   })
   const going = new Set(shed.map(({ segment }) => segment))
@@ -115,6 +115,8 @@ const rotationSteps = (limits: Limits, snapshot: Snapshot, now: Stamp): Readonly
 }
 
 const isPlain = (segment: Segment): boolean => segment.suffix === ""
+const newestPlain = ({ active, segments }: Snapshot): Segment | undefined =>
+  segments.findLast((segment) => isPlain(segment) && segment.identity !== active?.identity)
 
 /**
  * Splits the segments into leftovers, with the steps that clear them away, and those that count. `rotates`: an active file that is not empty. If the

@@ -76,13 +76,12 @@ export const overBudget = (holdings: Iterable<Holding>): ReadonlyArray<Shed> =>
     return [...containers.flatMap(({ going }) => going), ...enough(next, total - limit, ({ bytes }) => bytes)]
   })
 /**
- * What of a pod's line goes now: up to the first log's last, and what is kept for now, so that its guards are asked again. The other logs wait until
+ * What of a pod's line goes now: what is of its first log, and what is kept for now, so that its guards are asked again. The other logs wait until
  * that is gone: what goes side by side goes in no order, and the last of it may turn out to be needless.
  */
 export const inTurn = (line: ReadonlyArray<Shed>): ReadonlyArray<Shed> => {
   const first = line.find(({ kept }) => !kept)
-  const end = line.findIndex(({ kept, path }) => !kept && path !== first?.path)
-  return end === -1 ? line : line.filter(({ kept }, at) => kept || at < end)
+  return line.filter(({ kept, path }) => kept || path === first?.path)
 }
 
 interface Family {
