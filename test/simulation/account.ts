@@ -78,8 +78,8 @@ interface Ledger extends Origin {
    * where the clock was set back. What comes after is of the next one, whatever it is called.
    */
   era: number
-  /** The journal was lost, and no rotation is on record since. */
-  isForgotten: boolean
+  /** The name that the journal that there is tells of last, as far as the agent that runs could read it; null: none. */
+  lastOnRecord: string | null
   /** Its directory is gone, and with it everything. */
   hasVanished: boolean
   /** Its container has ended, and when. */
@@ -201,7 +201,7 @@ export class Account {
       formerly: new Map(),
       undone: new Set(),
       era: 0,
-      isForgotten: false,
+      lastOnRecord: null,
       hasVanished: false,
       hasEnded: false,
       endedMs: 0,
@@ -217,15 +217,20 @@ export class Account {
     ledger.endedMs = this.#case.nowMs()
   }
   /** Another agent, that knows of nothing. */
-  agentBegan(): void {
+  agentBegan({ readsJournal }: { readonly readsJournal: boolean }): void {
     this.#losses = []
     this.#wasPressing = false
     this.#isPressing = false
-    for (const ledger of this.#ledgers.values()) ledger.isAwaited = !ledger.hasEnded
+    for (const ledger of this.#ledgers.values()) {
+      ledger.isAwaited = !ledger.hasEnded
+      if (readsJournal) continue
+      ledger.lastOnRecord = null
+      if (this.#onDisk(ledger).every(({ stamp }) => stamp === ACTIVE)) ledger.era += 1
+    }
   }
   /** Nothing is on record any more. */
   journalLost(): void {
-    for (const ledger of this.#ledgers.values()) ledger.isForgotten = true
+    for (const ledger of this.#ledgers.values()) ledger.lastOnRecord = null
   }
   /** What the agent was told that is free. */
   foundFree(bytes: number): void {
@@ -236,8 +241,11 @@ export class Account {
   }
   /** An event was stored: what it tells of as gone is counted no more by whoever tells. */
   told({ event }: Entry): void {
-    const ledger = event.type === "Rotated" ? this.#ledgers.get(event.log.path ?? "") : undefined
-    if (ledger !== undefined) ledger.isForgotten = false
+    const ledger = event.type === "Rotated" ? this.#ledgers.get(event.log.path) : undefined
+    if (ledger !== undefined) {
+      const { to } = event.data as { readonly to: string }
+      ledger.lastOnRecord = stampOf(ledger.name, to.slice(ledger.directory.length + 1))
+    }
     if (event.type !== "Removed" && event.type !== "Compressed") return
     const data = event.data as { readonly path?: string; readonly from?: string; readonly reason?: string }
     const path = data.path ?? data.from
@@ -322,7 +330,8 @@ export class Account {
       reasons,
       era: ledger.era,
     })
-    if (ledger.isForgotten && stamp !== ACTIVE && pieces.every((piece) => piece.stamp === ACTIVE)) ledger.era += 1
+    const isOnRecord = ledger.lastOnRecord !== null && stamp <= ledger.lastOnRecord
+    if (!isOnRecord && stamp !== ACTIVE && pieces.every((piece) => piece.stamp === ACTIVE)) ledger.era += 1
     if (actor === "others") {
       return
     }

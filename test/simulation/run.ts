@@ -329,7 +329,7 @@ class Simulation {
     const world = this.#world
     this.#incarnation = world.incarnation
     this.#isStopping = false
-    this.#account.agentBegan()
+    this.#account.agentBegan({ readsJournal: this.#journal.mood !== "unopenable" })
     this.#tell("agent", () => `starts, number ${world.incarnation}`)
     const process = new Process(this.#machine, (line) => {
       this.#tell("says", () => line)

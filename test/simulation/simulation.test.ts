@@ -1,4 +1,5 @@
 // The whole agent on simulated nodes: nothing is lost, whatever happens; and the simulator sees it when something is.
+import type { Envelope } from "@cordwood/core"
 import { guardSuite, World } from "@cordwood/core/testing"
 import { s3Over, s3Suite } from "@cordwood/plugin-s3/testing"
 import { Effect } from "effect"
@@ -252,6 +253,8 @@ describe("the account", () => {
     const renamed = (isLost: boolean): ReadonlyArray<string> =>
       found(
         (world, account) => {
+          const rotated = { type: "Rotated", log: { path: ACTIVE }, data: { to: `${ACTIVE}.20260102-000000` } }
+          account.told({ event: rotated as unknown as Envelope, incarnation: 1, generation: 1, atMs: 0 })
           if (isLost) account.journalLost()
           for (const name of ["20260101-000000.packed", "20260102-000000"]) world.unlink(`${ACTIVE}.${name}`)
           world.rename(ACTIVE, `${ACTIVE}.20251231-000000`)

@@ -97,7 +97,7 @@ describe("the state of a log", () => {
   })
 
   it("knows no names before a scan, whatever else has happened", () => {
-    givenEvents({ type: "Removed", data: { path: `/logs/${older}`, bytes: 1, reason: "max-files" } }).thenState(nothing)
+    givenEvents({ type: "Removed", data: { path: `/logs/${older}`, bytes: 1, reason: "missing" } }).thenState(nothing)
   })
 
   it("has one name more after a rotation, and when and to what it was", () => {
@@ -114,7 +114,7 @@ describe("the state of a log", () => {
   it("has one name less after a removal or a cleaning", () => {
     givenEvents(scanned, {
       type: "Removed",
-      data: { path: `/logs/${older}`, bytes: 1, reason: "max-files" },
+      data: { path: `/logs/${older}`, bytes: 1, reason: "missing" },
     }).thenState({ ...nothing, files: { [newer]: 4 } })
     givenEvents(scanned, {
       type: "Cleaned",
@@ -161,9 +161,28 @@ describe("the state of a log", () => {
       failed("remove", `/logs/${older}`),
       {
         type: "Removed",
-        data: { path: `/logs/${older}`, bytes: 1, reason: "max-files" },
+        data: { path: `/logs/${older}`, bytes: 1, reason: "missing" },
       },
     ).thenState({ ...nothing, files: { [newer]: 4 } })
+  })
+
+  it("knows the last name of a segment that was removed, too, though nobody told of its rotation; not what others have taken away", () => {
+    const to = "/logs/0.log.20260909-043310"
+    const removed = (name: string, reason: "pressure" | "missing") =>
+      ({ type: "Removed", data: { path: `/logs/${name}`, bytes: 1, reason } }) as const
+    const files = { [newer]: 4 }
+    givenEvents(scanned, removed(older, "pressure")).thenState({ ...nothing, files, lastSegment: `/logs/${older}` })
+    givenEvents(
+      { type: "Rotated", data: { from: path, to, bytes: 9, reopened: true } },
+      removed("0.log.20260909-043311.gz", "pressure"),
+      removed("0.log.20260909-043309", "pressure"),
+      removed("0.log.20260909-043312", "missing"),
+    ).thenState({
+      ...nothing,
+      histories: { "20260909-043310": rotatedBy(0) },
+      lastRotatedAt: at(0),
+      lastSegment: "/logs/0.log.20260909-043311",
+    })
   })
 
   it("forgets a failure once the same step succeeds, and no other file's, be its name like it", () => {

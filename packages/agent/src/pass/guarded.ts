@@ -204,6 +204,7 @@ const isStillDue = ({ log, ports, watched }: PassRecord, { reason, segment }: Re
       return ports.holdings.hasTurn(log.path, segment.stamp, yield* holdingNow(ports))
     }
     const { pressure } = ports.holdings
+    if (!ports.holdings.isDoomed(log.path, segment.stamp)) return false
     const freeBytes = yield* freeBytesNow(ports, log.path)
     return pressure !== undefined && freeBytes !== null && isPressing(freeBytes, true, pressure)
   })

@@ -119,6 +119,7 @@ export class Holdings {
     addTo(this.#pods, held.shares.pod, held)
     addTo(this.#fileSystems, held.fileSystem, held)
     this.#change(held)
+    this.#spare(held)
     this.#tell(held)
   }
   /** Drops a log that is gone, or can't be looked at. */
@@ -166,6 +167,7 @@ export class Holdings {
       const stamp = stampOf(data.path)
       if (stamp === null || formatRotatedName(nameOf(path), stamp) !== nameOf(data.path)) return
       held.segments.delete(stamp)
+      this.#spare(held)
     } else return
     this.#change(held)
   }
@@ -185,6 +187,11 @@ export class Holdings {
   shedOf(path: string): Sheds {
     const held = this.#held.get(path)
     return held === undefined ? NOTHING : shedsOf(held)
+  }
+  /** Whether a segment is to go still, for whichever limit. */
+  isDoomed(path: string, stamp: Stamp): boolean {
+    const held = this.#held.get(path)
+    return held !== undefined && (held.budget.has(stamp) || held.pressure.has(stamp))
   }
   isShedding(path: string): boolean {
     const held = this.#held.get(path)
@@ -298,6 +305,19 @@ export class Holdings {
     }
   }
 
+  /** There may be fewer files than when it was said what must go for pressure, and the newest `keepFiles` of them stay. */
+  #spare(held: Held): void {
+    if (held.pressure.size === 0) return
+    const mayGo = held.segments.size + held.fixedFiles - (this.pressure?.keepFiles ?? Infinity)
+    const going = new Set<Stamp>()
+    let at = 0
+    for (const stamp of held.segments.keys()) {
+      if (at >= mayGo) break
+      at += 1
+      if (held.pressure.has(stamp)) going.add(stamp)
+    }
+    held.pressure = going
+  }
   #change({ shares: { pod } }: Held): void {
     this.#changed.add(pod)
     this.#turns.delete(pod)

@@ -13,6 +13,7 @@ import {
   type Log,
   LogFilesError,
   nameOf,
+  nextStamp,
   pathOf,
   plan,
   type Snapshot,
@@ -177,11 +178,15 @@ const look = (record: PassRecord): Effect.Effect<Looked, LogFilesError> =>
     return { snapshot, steps: observes ? [] : planned, span }
   })
 
-/** The newest segment may be gone, for a budget say: the next one must be later all the same, as what is shipped bears its name. */
+/**
+ * The newest segment may be gone, for a budget say: the next one must be later all the same, as what is shipped bears its name. Unless there is no later
+ * one: a name from the end of the calendar must not keep the log from being rotated once it is gone.
+ */
 const afterLast = (snapshot: Snapshot, lastSegment: string | null): Snapshot => {
   const { log, newestStamp } = snapshot
   const last = lastSegment === null ? null : stampIn(nameOf(log.path), nameOf(lastSegment))
-  return last === null || (newestStamp !== null && newestStamp >= last) ? snapshot : { ...snapshot, newestStamp: last }
+  if (last === null || (newestStamp !== null && newestStamp >= last) || nextStamp(last, last) === null) return snapshot
+  return { ...snapshot, newestStamp: last }
 }
 
 /**

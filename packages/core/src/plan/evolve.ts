@@ -2,7 +2,7 @@
 import type { Envelope } from "../event/envelope.ts"
 import { Activity, type CoreFact, type History, isCoreType, isPluginType, type PluginFact } from "../event/payload.ts"
 import { besideOf, directoryOf, nameOf } from "../log/log.ts"
-import { type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
+import { formatRotatedName, type Stamp, stampIn, TEMPORARY_SUFFIX } from "../log/name.ts"
 import { withChange } from "./changed-map.ts"
 
 /** A step that was put off, and since when (ISO 8601). */
@@ -26,7 +26,7 @@ export interface LogState {
   /** What events told of the segments on disk, by stamp: plain or compressed, it is the same segment. */
   readonly histories: ReadonlyMap<Stamp, History>
   readonly lastRotatedAt: string | null
-  /** Path that the newest segment was given when it was rotated. */
+  /** Path that the newest segment was given when it was rotated; of one that was removed, if that was newer. */
   readonly lastSegment: string | null
   /** By path. */
   readonly deferred: ReadonlyMap<string, Deferral>
@@ -121,8 +121,15 @@ const evolveCore = (state: LogState, fact: CoreFact, { id, log, metadata, time }
       return { ...state, planned: fact.data.steps }
     case "Cleaned":
       return settle(state, "clean", fact.data.path, { remove: fact.data.path })
-    case "Removed":
-      return settle(state, "remove", fact.data.path, { remove: fact.data.path })
+    case "Removed": {
+      const { path, reason } = fact.data
+      const settled = settle(state, "remove", path, { remove: path })
+      const stamp = reason === "missing" ? null : stampIn(nameOf(active), nameOf(path))
+      if (stamp === null) return settled
+      // The agent that rotated it may have died before it could say so.
+      const segment = besideOf(active, formatRotatedName(nameOf(active), stamp))
+      return state.lastSegment !== null && state.lastSegment >= segment ? settled : { ...settled, lastSegment: segment }
+    }
     case "Compressed": {
       const { bytesOut, from, to } = fact.data
       const settled = settle(state, "compress", from, { remove: from, add: { path: to, bytes: bytesOut } })
