@@ -79,7 +79,6 @@ const main = async (): Promise<number> => {
   let toldMs = beganMs
   let done = 0
   for await (const { outcome, seed } of runSideBySide({ from, count: seeds, subject: name, jobs })) {
-    const scenario = scenarioOf(seed)
     done += 1
     sum.operations += outcome.operations
     sum.rotations += outcome.rotations
@@ -92,7 +91,7 @@ const main = async (): Promise<number> => {
     }
     if (outcome.violation === null) {
       if (single) {
-        const { story } = await run(scenario, { subject, tellsStory: true })
+        const { story } = await run(scenarioOf(seed), { subject, tellsStory: true })
         console.log(story.join("\n"))
       }
       continue
@@ -100,14 +99,14 @@ const main = async (): Promise<number> => {
     failing.push(seed)
     if (values.bare === true) {
       console.log(`${clear}seed ${seed} fails: ${violationText(outcome.violation)}`)
-      if (failing.length >= mostFailures) break
-      continue
+    } else {
+      const scenario = scenarioOf(seed)
+      const shrunk = await shrink(scenario, outcome, { subject })
+      const told = { ...shrunk, outcome: await run(shrunk.scenario, { subject, tellsStory: true }) }
+      const text = failureText(seed, scenario, told, `npm run simulate -- --seed ${seed}${named}`)
+      const [headline = "", ...rest] = text.split("\n")
+      console.log(`${clear}${paint(31, headline)}\n${rest.join("\n")}\n`)
     }
-    const shrunk = await shrink(scenario, outcome, { subject })
-    const told = { ...shrunk, outcome: await run(shrunk.scenario, { subject, tellsStory: true }) }
-    const text = failureText(seed, scenario, told, `npm run simulate -- --seed ${seed}${named}`)
-    const [headline = "", ...rest] = text.split("\n")
-    console.log(`${clear}${paint(31, headline)}\n${rest.join("\n")}\n`)
     if (failing.length >= mostFailures) break
   }
   const seconds = (performance.now() - beganMs) / 1_000

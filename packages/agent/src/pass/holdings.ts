@@ -191,7 +191,7 @@ export class Holdings {
   /** Whether a segment is to go still, for whichever limit. */
   isDoomed(path: string, stamp: Stamp): boolean {
     const held = this.#held.get(path)
-    return held !== undefined && (held.budget.has(stamp) || held.pressure.has(stamp))
+    return held !== undefined && isToGo(held, stamp)
   }
   isShedding(path: string): boolean {
     const held = this.#held.get(path)
@@ -242,7 +242,7 @@ export class Holdings {
     if (held === undefined) return false
     const turn = this.#turn(held, now)
     if (isNext(turn, path, stamp) || turn.kept.get(path)?.has(stamp) === true) return true
-    if (held.begun.delete(stamp) && (held.budget.has(stamp) || held.pressure.has(stamp))) this.#due.add(path)
+    if (held.begun.delete(stamp) && isToGo(held, stamp)) this.#due.add(path)
     return false
   }
   /** It had its turn, and is still there: whatever the reason, those after it don't wait for it. */
@@ -357,6 +357,7 @@ const turnOf = (sheds: ReadonlyArray<Shed>): Turn => ({
 const isNext = ({ at, line }: Turn, path: string, stamp: Stamp): boolean =>
   line[at]?.path === path && line[at].stamp === stamp
 
+const isToGo = ({ budget, pressure }: Held, stamp: Stamp): boolean => budget.has(stamp) || pressure.has(stamp)
 const isShedding = ({ budget, pressure }: Held): boolean => budget.size > 0 || pressure.size > 0
 
 /** A plain segment beside its compressed twin is the same one. */
