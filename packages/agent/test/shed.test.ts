@@ -178,32 +178,23 @@ describe("when the disk fills up, a running agent", () => {
       }),
   )
 
-  it.effect("counts no name that a rotation which was cut off had reserved, once that is cleared away", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(START)
-      const on = stage()
-      const [oldest = ""] = filled(on, pathOf("a"), { d01: 100, d02: 0 }, PLAIN.maxSize)
-      leave(on, 0)
-      yield* run(on, ["a"], { policy: { ...PLAIN, pressure: pressing(1_000, 1_000, 3) } })
-      assert.deepStrictEqual(types(on.events).slice(0, 3), ["Scanned", "Rotated", "Cleaned"])
-      assert.deepStrictEqual([told(on), on.world.read(oldest)?.length], [[], 100])
-    }),
-  )
-  it.effect("leaves keepFiles files, also where one that it counted on is cleared away in its own time", () =>
-    Effect.gen(function* () {
-      yield* TestClock.setTime(START)
-      const on = stage()
-      const [oldest = "", reserved = ""] = filled(on, pathOf("a"), { d01: 100, d02: 0 }, PLAIN.maxSize)
-      const slow = withFiles(on, (files) => ({
-        ...files,
-        remove: (file, options) => Effect.delay(files.remove(file, options), file.path === reserved ? "3 seconds" : 0),
-      }))
-      leave(on, 0)
-      const policy = { ...PLAIN, pressure: pressing(1_000, 1_000, 3) }
-      yield* run(slow, ["a"], { policy }, TestClock.adjust("30 seconds"))
-      assert.deepStrictEqual(types(on.events).slice(0, 3), ["Scanned", "Rotated", "Cleaned"])
-      assert.deepStrictEqual([told(on), on.world.read(oldest)?.length], [[], 100])
-    }),
+  it.effect.each(["0 seconds", "3 seconds"] as const)(
+    "leaves keepFiles files: a name that a rotation which was cut off had reserved counts as none once it is cleared away, after %s",
+    (takes) =>
+      Effect.gen(function* () {
+        yield* TestClock.setTime(START)
+        const on = stage()
+        const [oldest = "", reserved = ""] = filled(on, pathOf("a"), { d01: 100, d02: 0 }, PLAIN.maxSize)
+        const slow = withFiles(on, (files) => ({
+          ...files,
+          remove: (file, options) => Effect.delay(files.remove(file, options), file.path === reserved ? takes : 0),
+        }))
+        leave(on, 0)
+        const policy = { ...PLAIN, pressure: pressing(1_000, 1_000, 3) }
+        yield* run(slow, ["a"], { policy }, TestClock.adjust("30 seconds"))
+        assert.deepStrictEqual(types(on.events).slice(0, 3), ["Scanned", "Rotated", "Cleaned"])
+        assert.deepStrictEqual([told(on), on.world.read(oldest)?.length], [[], 100])
+      }),
   )
   it.effect("that is run anew for each pass says once, as an event, that nothing more can go", () =>
     Effect.gen(function* () {

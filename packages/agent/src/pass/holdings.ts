@@ -99,6 +99,7 @@ export class Holdings {
     const mayGo: Array<Segment> = []
     const others: Array<Segment> = []
     for (const segment of closed) (!isUnlimited && isOurs(segment) ? mayGo : others).push(segment)
+    const ours = heldOf(mayGo)
     const held: Held = {
       watched,
       shares: before?.shares ?? sharesOf(log),
@@ -107,13 +108,11 @@ export class Holdings {
       fixedFiles: others.length + (active !== null || writer === "running" ? 1 : 0),
       fixedBytes: others.reduce((sum, { bytes }) => sum + bytes, 0),
       activeBytes: active?.bytes ?? 0,
-      segments: heldOf(mayGo),
+      segments: ours,
       budget: before?.budget ?? NONE,
       pressure: before?.pressure ?? NONE,
       begun: before?.begun ?? new Map(),
-      stuck: new Set(
-        before === undefined ? [] : mayGo.flatMap(({ stamp }) => (before.stuck.has(stamp) ? [stamp] : [])),
-      ),
+      stuck: new Set([...(before?.stuck ?? NONE)].filter((stamp) => ours.has(stamp))),
     }
     this.#held.set(log.path, held)
     addTo(this.#pods, held.shares.pod, held)
